@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote
 from xml.etree import ElementTree
 
-from local.iam import LEADING_KEYS, Access
+from local.iam import ATTRIBUTES, LEADING_KEYS, Access
 
 
 class UnknownCall(ValueError):
@@ -105,7 +105,27 @@ def _table(place: Place, name: str) -> str:
 
 
 def _item(place: Place, operation: str, body: Mapping[str, Any]) -> Access:
-    return _keyed(place, operation, body["TableName"], [body["Item" if "Item" in body else "Key"]])
+    key = body["Item" if "Item" in body else "Key"]
+    access = _keyed(place, operation, body["TableName"], [key])
+    if operation != "UpdateItem":
+        return access
+    attributes = (*key, *_named(body))
+    return access._replace(context={**access.context, ATTRIBUTES: tuple(dict.fromkeys(attributes))})
+
+
+_NAME = re.compile(r"(?<![:#\w.])#?[A-Za-z_]\w*\b(?!\s*\()", re.ASCII)
+_WORDS = frozenset(("SET", "REMOVE", "ADD", "DELETE", "AND", "OR", "NOT", "BETWEEN", "IN"))
+
+
+def _named(body: Mapping[str, Any]) -> list[str]:
+    """The attributes that the expressions of an update name, at the top of the item."""
+    names = body.get("ExpressionAttributeNames", {})
+    found = [
+        name
+        for expression in ("UpdateExpression", "ConditionExpression")
+        for name in _NAME.findall(body.get(expression, ""))
+    ]
+    return [names.get(name, name) for name in found if name.upper() not in _WORDS]
 
 
 def _keyed(
@@ -189,6 +209,13 @@ def _ses(call: Call, place: Place) -> list[Access]:
     return asked
 
 
+def _cloudformation(call: Call, place: Place) -> list[Access]:
+    asked = parse_qs(call.body.decode())
+    name = asked["StackName"][0]
+    stack = name if name.startswith("arn:") else place.arn("cloudformation", f"stack/{name}/*")
+    return [Access(f"cloudformation:{asked['Action'][0]}", stack)]
+
+
 def _kms(call: Call, place: Place) -> list[Access]:
     key = json.loads(call.body).get("KeyId", "*")
     return [
@@ -221,6 +248,7 @@ _SERVICES: dict[str, Callable[[Call, Place], list[Access]]] = {
     "sqs": _sqs,
     "events": _events,
     "ses": _ses,
+    "cloudformation": _cloudformation,
     "kms": _kms,
     "s3": _s3,
 }

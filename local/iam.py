@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 LEADING_KEYS = "dynamodb:leadingkeys"
+ATTRIBUTES = "dynamodb:attributes"
 
 
 class UnknownPolicy(ValueError):

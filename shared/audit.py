@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from shared.dynamodb.keys import Key, audit_key, audit_list, audit_shard
 from shared.dynamodb.requests import Item, Put, Update, Value
@@ -148,7 +148,14 @@ class Subject(NamedTuple):
     name: str | None = None
 
 
-def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+class ChangedView(TypedDict):
+    """A member before and after a change."""
+
+    before: Any
+    after: Any
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, ChangedView]:
     """The members that differ, each with `before` and `after`; None where there was nothing."""
     return {
         name: {"before": before.get(name), "after": after.get(name)}

@@ -2,7 +2,7 @@
 
 `python -m tools.build` builds for the deployed platform: the functions' code with bytecode for the
 template's runtime, and a layer of the pinned packages for its architecture. A function carries its
-own package, `shared`, and the files that it reads (`openapi.json`).
+own package, `shared`, and the files that it reads (`openapi.json`, `VERSION`).
 """
 
 import argparse
@@ -127,6 +127,7 @@ def build_function(function: str, target: Path) -> None:
     shutil.copy(ROOT / "functions/__init__.py", target / "functions/__init__.py")
     if function == "manage":
         shutil.copy(ROOT / "openapi.json", target)
+        shutil.copy(ROOT / "VERSION", target)
 
 
 def build_functions(build: Path = BUILD) -> list[Path]:

@@ -69,11 +69,11 @@ TAGS = {
     "Audit": ("changes", "audit"),
     "Follow-up": ("follow-up", "follow-ups"),
     "True-up": ("true-up", "true-ups"),
-    "Webhooks": ("webhooks",),
+    "Webhooks": ("webhooks", "deliveries", "events"),
     "E-mail": ("emails", "unsubscribe"),
     "Keys": ("license-keys", "license", "api-keys"),
     "Console": ("console",),
-    "Service": ("health", "openapi.json", "docs"),
+    "Service": ("health", "stack", "openapi.json", "docs"),
 }
 TAGS_ABOUT = {
     "Entitlements": "What a customer purchased, and on which terms.",
@@ -85,11 +85,11 @@ TAGS_ABOUT = {
     "Audit": "Who changed what, for 13 months.",
     "Follow-up": "What sales did about an overdraft.",
     "True-up": "What an overdraft costs, and what was decided about it.",
-    "Webhooks": "Endpoints that get events, and the deliveries to them.",
+    "Webhooks": "Events, the endpoints that get them, and their deliveries.",
     "E-mail": "What was mailed, and the page that ends it.",
     "Keys": "API keys of the vendor, license keys of an entitlement.",
     "Console": "The vendor's console: its page, and the sessions of the people who use it.",
-    "Service": "Health, and this description.",
+    "Service": "Health, how the stack was deployed, and this description.",
 }
 HEADERS = {
     "Idempotency-Key": "1 to 255 visible ASCII characters, no spaces. The same request with the"

@@ -240,6 +240,7 @@ class Deliveries:
             "attemptCount": job.attempt + 1,
             "step": step + (0 if attempt.is_success else 1),
             "attempts": [*delivery.get("attempts", []), logged][-50:],
+            "answer": attempt.answer,
         }
         is_queued = wait is not None and wait <= QUEUE_SECONDS
         yield from send(self._write(job, delivery, sets, due, attempt.at, is_queued=is_queued))

@@ -13,7 +13,7 @@ GONE = 410
 class Attempt(NamedTuple):
     """One attempt: when (Unix ms), how long (ms), the response's status or what went wrong.
 
-    `retry_after`: the seconds that the endpoint asked for.
+    `retry_after`: the seconds that the endpoint asked for. `answer`: how its answer begins.
     """
 
     at: int
@@ -21,6 +21,7 @@ class Attempt(NamedTuple):
     code: int | None
     error: str = ""
     retry_after: int = 0
+    answer: str = ""
 
     @property
     def is_success(self) -> bool:

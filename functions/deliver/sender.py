@@ -1,6 +1,7 @@
 """The webhook sender: one signed POST is one attempt of one delivery."""
 
 import json
+import re
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from shared.webhooks.url_policy import check_url, is_public
 
 TIMEOUT_SECONDS = 15
 RESPONSE_BYTES = 16_384
+ANSWER_BYTES = 500  # of them are on record
 AGENT = "Overdraft-Webhooks/1"
 
 
@@ -80,7 +82,7 @@ class WebhookSender:
         """
         started = time.perf_counter()
         now = datetime.now(UTC)
-        code, error, retry_after = None, "", 0
+        code, error, retry_after, answer = None, "", 0, ""
         try:
             host = check_url(url, self._insecure)
             session = self._open if host in self._insecure else self._guarded
@@ -98,13 +100,19 @@ class WebhookSender:
                 lowered = {name.lower(): value for name, value in response.headers.items()}
                 retry_after = read_retry_after(lowered, int(now.timestamp()))
                 # Read a little of the answer, so that the connection can be used again.
-                await response.content.read(RESPONSE_BYTES)
+                answer = _begin(await response.content.read(RESPONSE_BYTES))
         except Exception as problem:
             # Whatever a receiver sends, it is an attempt on record. Once the status has come, the
             # rest of the answer does not matter.
             error = "" if code else _told(problem)
         spent = int((time.perf_counter() - started) * 1000)
-        return Attempt(int(now.timestamp() * 1000), spent, code, error, retry_after)
+        return Attempt(int(now.timestamp() * 1000), spent, code, error, retry_after, answer)
+
+
+def _begin(answer: bytes) -> str:
+    """How an answer begins, as a text that can be stored and shown."""
+    text = answer[:ANSWER_BYTES].decode(errors="replace")
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", "\ufffd", text)
 
 
 def sign(event_id: str, now: datetime, body: str, secrets: Sequence[str]) -> dict[str, str]:

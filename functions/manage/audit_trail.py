@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 from functions.manage import entitlements
 from shared.api import pagination
 from shared.api.request import Request, Response
-from shared.audit import EVIDENCE_SECONDS
+from shared.audit import EVIDENCE_SECONDS, ChangedView
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import (
     AUDIT_SHARDS,
@@ -60,13 +60,6 @@ OF_USAGE_LIMITS = ("key", "limit", "overdraftLimit", "customerCap", "resetSchedu
 ABOUT_PERSONS = ("seat.released", "person.erased")
 
 
-class ValuesView(TypedDict):
-    """A member before and after a change."""
-
-    before: Any
-    after: Any
-
-
 class ChangeView(TypedDict):
     """A change that somebody made."""
 
@@ -78,7 +71,7 @@ class ChangeView(TypedDict):
     actorName: str | None
     subjectId: str | None
     subjectName: str | None
-    changes: dict[str, ValuesView]
+    changes: dict[str, ChangedView]
     reason: str | None
     requestId: str
 
@@ -222,7 +215,7 @@ def _for_customer(view: ChangeView, *, hides_names: bool) -> ChangeView | None:
     }
 
 
-def _limits_for_customer(values: ValuesView) -> ValuesView:
+def _limits_for_customer(values: ChangedView) -> ChangedView:
     return {"before": _limits(values["before"]), "after": _limits(values["after"])}
 
 

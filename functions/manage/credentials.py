@@ -36,6 +36,7 @@ class ApiKeyView(TypedDict):
     scopes: list[str]
     createdAt: str
     expiresAt: str | None
+    lastUsedAt: str | None
 
 
 class LicenseKeyView(TypedDict):
@@ -255,4 +256,5 @@ def _view(item: Item) -> ApiKeyView | LicenseKeyView | PortalLinkView:
         "scopes": item["scopes"],
         "createdAt": created_at,
         "expiresAt": to_rfc3339(item["expiresAt"] * 1000) if "expiresAt" in item else None,
+        "lastUsedAt": to_rfc3339(item["lastUsedAt"]) if "lastUsedAt" in item else None,
     }

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypedDict, TypeVar
 
 from functions.manage import documents, external_ids
 from shared.api import idempotency
 from shared.api.idempotency import replayed
 from shared.api.request import Request, Response
-from shared.audit import Change, Subject, differences, entry, entry_put
+from shared.audit import Change, ChangedView, Subject, differences, entry, entry_put
 from shared.dynamodb.keys import entitlement_key, pool_key, usage_key
 from shared.dynamodb.patterns import ROUNDS
 from shared.dynamodb.requests import (
@@ -29,7 +29,7 @@ from shared.dynamodb.requests import (
 )
 from shared.entitlements.model import entitlement_item, seat_terms, usage_terms
 from shared.entitlements.queries import fetch_entitlement, fetch_seat_usage
-from shared.entitlements.views import entitlement_view, for_license
+from shared.entitlements.views import EntitlementView, entitlement_view, for_license
 from shared.ids import ENTITLEMENTS, new_id
 from shared.problems import Contention, InvalidRequest, NotFound, PreconditionFailed, Problem
 from shared.seats import reconcile
@@ -43,10 +43,12 @@ from shared.seats.terms import (
     new_pool_put,
     new_shard_put,
     terms_writes,
+    usage_under,
 )
 from shared.usage import allocation
-from shared.usage.counter import REMOVED, Counter
+from shared.usage.counter import REMOVED, Counter, UsageTerms
 from shared.usage.terms import new_counter, terms_update, under_terms
+from shared.usage.views import CurrentUsageView, current_view
 
 # How long a request itself works on a pool; the sweep does the rest.
 WORK_MS = 5_000
@@ -134,7 +136,75 @@ def read_of(request: Request, entitlement_id: str) -> Response:
 
 def update(request: Request) -> Response:
     """Change an entitlement by a JSON merge patch; 202 while a pool is still being reconciled."""
+    if request.query.get("dryRun"):
+        return request.dynamodb.run(_foresee(request))
     return update_of(request, request.path["entitlementId"], request.body)
+
+
+class ChangeEffectsView(TypedDict):
+    """What a change would mean for those who use the entitlement now."""
+
+    changes: dict[str, ChangedView]
+    seatsAboveHardCap: int
+    usage: list[CurrentUsageView]
+
+
+class ForeseenView(EntitlementView):
+    """An entitlement as a change would make it."""
+
+    dryRun: bool
+    effects: ChangeEffectsView
+
+
+def _foresee(request: Request) -> Operation[Response]:
+    """The entitlement as the patch would make it, by the rules by which it is changed."""
+    entitlement_id = request.path["entitlementId"]
+    item, seen = yield from fetch_seat_usage(entitlement_id, request.now)
+    _check_not_deleted(item)
+    check_version(request, item)
+    before = item["document"]
+    document = Patch(entitlement_id, request.body, request.change).document(item)
+    yield from external_ids.check_free(entitlement_id, before, document)
+    limits = usage_terms(document)
+    found = yield from counters(entitlement_id, limits)
+    changed = entitlement_item(
+        entitlement_id,
+        document,
+        version=item["version"],
+        created_at=item["createdAt"],
+        now_ms=request.now_ms,
+    )
+    seats = usage_under(seen, seat_terms(before), seat_terms(document), request.now)
+    effects: ChangeEffectsView = {
+        "changes": differences(before, document),
+        "seatsAboveHardCap": 0 if seats.hard_cap is None else max(0, seats.used - seats.hard_cap),
+        "usage": [
+            current_view(key, _foreseen(key, found.get(key), terms, request.change), request.now)
+            for key, terms in limits.items()
+        ],
+    }
+    view: ForeseenView = {
+        **entitlement_view(changed, seats, request.now),
+        "dryRun": True,
+        "effects": effects,
+    }
+    return Response(200, view, _etag(item))
+
+
+def _foreseen(key: str, counter: Counter | None, terms: UsageTerms, change: Change) -> Counter:
+    """A usage limit under new terms. One that does not exist yet is unused."""
+    if counter is None:
+        return Counter.of(dict(new_counter("", key, terms, change).item))
+    return under_terms(counter, terms, change.now, is_renewed=_is_renewed(counter, terms))
+
+
+def _is_renewed(counter: Counter, terms: UsageTerms) -> bool:
+    """Whether the validity goes on for longer. By the counter's own end.
+
+    The limit may have been removed when the validity was moved.
+    """
+    old, new = counter.valid_until, terms.valid_until
+    return old is not None and (new is None or new > old)
 
 
 def update_of(
@@ -318,9 +388,7 @@ def _counter_writes(
         if key not in found:
             writes.append(new_counter(entitlement_id, key, valid, change, "added"))
             continue
-        # By the counter's own end: the limit may have been removed when the validity was moved.
-        old, new = found[key].valid_until, valid.valid_until
-        is_renewed = old is not None and (new is None or new > old)
+        is_renewed = _is_renewed(found[key], valid)
         changed = partial(under_terms, terms=valid, now=change.now, is_renewed=is_renewed)
         limit = (entitlement_id, key)
         writes += yield from _change_counter(limit, found[key], changed, change, held, patience_ms)

@@ -16,17 +16,16 @@ from shared.api import idempotency, pagination
 from shared.api.idempotency import replayed
 from shared.api.request import Request, Response
 from shared.api.schemas.base import parse
-from shared.api.schemas.webhooks import ResendInput, RotationInput, WebhookInput, WebhookTestInput
+from shared.api.schemas.webhooks import RotationInput, WebhookInput, WebhookTestInput
 from shared.audit import Subject, differences, entry_put
-from shared.clock import from_rfc3339, to_rfc3339
+from shared.clock import to_rfc3339
 from shared.dynamodb.keys import (
-    delivery_key,
     webhook_key,
     webhook_request_key,
     webhook_secret_key,
     webhook_state_key,
 )
-from shared.dynamodb.paging import ResultPage, read_filtered, read_page
+from shared.dynamodb.paging import ResultPage, read_page
 from shared.dynamodb.patterns import ROUNDS, write_with_conflict_retry
 from shared.dynamodb.requests import (
     NO_NAMES,
@@ -141,6 +140,12 @@ def list_all(request: Request) -> Response:
 
 
 def _listed(request: Request) -> Operation[ResultPage]:
+    shown, start = yield from page_of(request)
+    return ResultPage([_view(item["sk"], item) for item in shown], start)
+
+
+def page_of(request: Request) -> Operation[tuple[list[Item], list[str] | None]]:
+    """The endpoints of the page that is asked for, and where the next page begins."""
     limit, start = pagination.limit_of(request), pagination.start_of(request)
     values = {":pk": webhook_key("").pk}
     query = Query(
@@ -148,17 +153,21 @@ def _listed(request: Request) -> Operation[ResultPage]:
         {**values, ":start": start[0]} if start else values,
     )
     shown, has_more = yield from read_page(query, limit)
-    items = [_view(item["sk"], item) for item in shown]
-    return ResultPage(items, [shown[-1]["sk"]] if has_more else None)
+    return shown, [shown[-1]["sk"]] if has_more else None
 
 
 def read(request: Request) -> Response:
     """Read one endpoint."""
-    item = request.dynamodb.run(_fetch(request.path["webhookId"]))
+    item = request.dynamodb.run(fetch(request.path["webhookId"]))
     return Response(200, _view(request.path["webhookId"], item))
 
 
-def _fetch(webhook_id: str) -> Operation[Item]:
+def fetch(webhook_id: str) -> Operation[Item]:
+    """The item of an endpoint.
+
+    Raises:
+        NotFound.
+    """
     item = yield from send(Get(webhook_key(webhook_id)))
     if item is None:
         raise NotFound("No webhook endpoint has this id.")
@@ -174,7 +183,7 @@ def update(request: Request) -> Response:
 def _update(request: Request) -> Operation[Item]:
     webhook_id = request.path["webhookId"]
     for attempt in range(1, ROUNDS + 1):
-        item = yield from _fetch(webhook_id)
+        item = yield from fetch(webhook_id)
         before = {name: item.get(name) for name in WRITTEN}
         before["format"] = channels.format_of(item)
         document = _document(documents.merge_patch(before, request.body), before)
@@ -217,7 +226,7 @@ def _update(request: Request) -> Operation[Item]:
 def delete(request: Request) -> Response:
     """Delete an endpoint; deliveries that wait for it are not sent any more."""
     webhook_id = request.path["webhookId"]
-    endpoint = request.dynamodb.run(_fetch(webhook_id))
+    endpoint = request.dynamodb.run(fetch(webhook_id))
     writes = (
         Delete(webhook_key(webhook_id), "attribute_exists(pk)"),
         Delete(webhook_secret_key(webhook_id)),
@@ -233,7 +242,7 @@ def rotate_secret(request: Request) -> Response:
     """Create a new secret; the old one signs beside it for a while."""
     model = parse(RotationInput, request.body)
     webhook_id = request.path["webhookId"]
-    endpoint = request.dynamodb.run(_fetch(webhook_id))
+    endpoint = request.dynamodb.run(fetch(webhook_id))
     until = request.now + model.overlap_seconds
     nonce = secrets.token_urlsafe(32)
     secret = _secret(request.caller.derive(nonce))
@@ -284,34 +293,17 @@ def send_test(request: Request) -> Response:
     event = webhook_samples.sample(webhook_id, kind, request.now_ms, request.request_id)
     command = {"webhookId": webhook_id, "event": event, "attempt": 0}
     delivery_id = f"dlv_{request.now_ms:013d}_{event['id']}"
-    return _ask(request, command, {"eventId": event["id"], "deliveryId": delivery_id})
+    return ask(request, command, {"eventId": event["id"], "deliveryId": delivery_id})
 
 
-def resend(request: Request) -> Response:
-    """Send one delivery again, whatever its status is."""
-    match = _DELIVERY_ID.fullmatch(request.path["deliveryId"])
-    if not match:
-        raise NotFound("No delivery has this id.")
+def ask(request: Request, command: dict[str, Any], answer: dict[str, Any]) -> Response:
+    """Store a request to send something, once per `Idempotency-Key`; 202 with the answer.
+
+    Raises:
+        NotFound, InvalidRequest, IdempotencyConflict.
+    """
     webhook_id = request.path["webhookId"]
-    key = delivery_key(webhook_id, int(match.group(1)), match.group(2))
-    if request.dynamodb.execute(Get(key)) is None:
-        raise NotFound("No delivery has this id.")
-    command = {"webhookId": webhook_id, "resend": {"delivery": key.sk}}
-    return _ask(request, command, {"deliveryId": request.path["deliveryId"]})
-
-
-def resend_failed(request: Request) -> Response:
-    """Send every failed delivery of events since a time again."""
-    since = from_rfc3339(parse(ResendInput, request.body).since)
-    if since > request.now:
-        raise InvalidRequest.at("/since", "must not be in the future")
-    command = {"webhookId": request.path["webhookId"], "resend": {"since": since * 1000}}
-    return _ask(request, command, {"since": to_rfc3339(since * 1000)})
-
-
-def _ask(request: Request, command: dict[str, Any], answer: dict[str, Any]) -> Response:
-    webhook_id = request.path["webhookId"]
-    endpoint = request.dynamodb.run(_fetch(webhook_id))
+    endpoint = request.dynamodb.run(fetch(webhook_id))
     if not endpoint["enabled"]:
         raise InvalidRequest.at("", "the endpoint is disabled: enable it first")
     item: Item = {"command": json.dumps(command), "ttl": request.now + REQUEST_SECONDS}
@@ -323,82 +315,6 @@ def _ask(request: Request, command: dict[str, Any], answer: dict[str, Any]) -> R
     response = Response(202, {"webhookId": webhook_id, **answer})
     kept, _ = idempotency.write_once(request, writes, response, nonce="")
     return replayed(kept) if kept else response
-
-
-# --- Deliveries ---------------------------------------------------------------------------------
-
-
-def list_deliveries(request: Request) -> Response:
-    """List the deliveries to an endpoint, newest event first."""
-    request.dynamodb.run(_fetch(request.path["webhookId"]))
-    return pagination.respond(request, _deliveries(request))
-
-
-def _deliveries(request: Request) -> Operation[ResultPage]:
-    limit, start = pagination.limit_of(request), pagination.start_of(request)
-    status = request.query.get("status")
-    pk = delivery_key(request.path["webhookId"], 0, "").pk
-    values: dict[str, Any] = {":pk": pk}
-    query = Query(
-        "pk = :pk",
-        {**values, ":status": status} if status else values,
-        {"#status": "status"} if status else NO_NAMES,
-        filter="#status = :status" if status else "",
-        limit=pagination.MAX_LIMIT if status else limit + 1,
-        start={"pk": pk, "sk": start[0]} if start else None,
-        descending=True,
-    )
-    shown, more = yield from read_filtered(query, limit)
-    return ResultPage([_delivery_view(item) for item in shown], [more] if more else None)
-
-
-class AttemptView(TypedDict):
-    """One attempt of a delivery."""
-
-    at: str
-    durationMs: int
-    responseStatus: int | None
-    error: str | None
-
-
-class DeliveryView(TypedDict):
-    """A delivery of an event to an endpoint."""
-
-    deliveryId: str
-    eventId: str
-    type: str
-    entitlementId: str | None
-    isTest: bool
-    status: str
-    failure: str | None
-    attempts: list[AttemptView]
-    nextAttemptAt: str | None
-    createdAt: str
-
-
-def _delivery_view(item: Item) -> DeliveryView:
-    at, _, event_id = item["sk"].partition("#")
-    due = item.get("dueAt") if item["status"] == "pending" else None
-    return {
-        "deliveryId": f"dlv_{at}_{event_id}",
-        "eventId": event_id,
-        "type": item["type"],
-        "entitlementId": item.get("entitlementId"),
-        "isTest": item["isTest"],
-        "status": item["status"],
-        "failure": item.get("failure"),
-        "attempts": [
-            {
-                "at": to_rfc3339(attempt["at"]),
-                "durationMs": attempt["ms"],
-                "responseStatus": attempt["code"],
-                "error": attempt["error"] or None,
-            }
-            for attempt in item["attempts"]
-        ],
-        "nextAttemptAt": None if due is None else to_rfc3339(due * 1000),
-        "createdAt": to_rfc3339(int(at)),
-    }
 
 
 class WebhookView(TypedDict):

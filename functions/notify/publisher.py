@@ -10,7 +10,8 @@ from functions.notify import channel_messages
 from shared import aws, mail_links, observability, signed_tokens
 from shared.clock import from_rfc3339_ms, now_ms
 from shared.dynamodb.client import DynamoDBClient, backoff_seconds
-from shared.dynamodb.requests import BatchGet, Item
+from shared.dynamodb.requests import BatchGet, BatchPut, Item
+from shared.events import event_log
 from shared.events import types as event_types
 from shared.events.builders import Event
 from shared.events.enrichment import enrich, keys_of
@@ -85,6 +86,9 @@ class Publisher:
         skeletons = [message.event for _, message in sent if message.event]
         keys = {key for event in skeletons for key in keys_of(event)}
         items = self._dynamodb.execute(BatchGet(tuple(keys))) if keys else {}
+        kept = [item for event in skeletons for item in event_log.writes(event)]
+        if kept:
+            self._dynamodb.execute(BatchPut(tuple(kept)))
         endpoints = self._dynamodb.run(self._endpoints.current())
         entries, bodies = [], []
         noted: dict[tuple[str, str], int] = {}

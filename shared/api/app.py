@@ -14,7 +14,7 @@ from typing import Any
 
 from shared import mail_links, observability, problems
 from shared.api import cors
-from shared.api.auth import Caller, Credentials, authorize
+from shared.api.auth import USE_EVERY_MS, Caller, Credentials, authorize
 from shared.api.rate_limit import RateLimits
 from shared.api.request import (
     ID,
@@ -29,7 +29,7 @@ from shared.api.routes import ROUTES, SCOPES, Route, routes_at
 from shared.clock import now_ms
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import credential_key
-from shared.dynamodb.requests import Get, Item, Unavailable
+from shared.dynamodb.requests import NO_NAMES, DynamoDBError, Get, Item, Unavailable, Update
 from shared.problems import Problem
 
 # No attempt begins later, so that our own 503 comes before the function's time-out.
@@ -54,7 +54,9 @@ class Context:
         self.public_url = environ.get("PUBLIC_URL", "")
         # Whether links in e-mails are known here: only where such a link may do something.
         self.knows_mail_links = False
-        self.credentials = Credentials(self._credential, environ.get("BOOTSTRAP_KEY_HASH", ""))
+        self.credentials = Credentials(
+            self._credential, environ.get("BOOTSTRAP_KEY_HASH", ""), self._note_use
+        )
         self.rate_limits = RateLimits(
             {
                 "api": int(environ.get("API_KEY_REQUESTS_PER_MINUTE", "6000")),
@@ -69,6 +71,21 @@ class Context:
         if self.knows_mail_links and key_id.startswith(mail_links.PREFIX):
             return self.dynamodb.run(mail_links.record_of(key_id))
         return self.dynamodb.execute(Get(credential_key(key_id)))
+
+    def _note_use(self, key_id: str, at_ms: int) -> None:
+        """Record that an API key is used. A call does not fail because of that."""
+        write = Update(
+            credential_key(key_id),
+            "SET lastUsedAt = :now",
+            # Not again within the hour, and not of a key that has been revoked.
+            "attribute_exists(pk) AND (attribute_not_exists(lastUsedAt) OR lastUsedAt <= :before)",
+            NO_NAMES,
+            {":now": at_ms, ":before": at_ms - USE_EVERY_MS},
+        )
+        try:
+            self.dynamodb.execute(write)
+        except (Unavailable, DynamoDBError):
+            observability.logger.warning("use of a key was not recorded", extra={"keyId": key_id})
 
 
 def serve(handlers: Mapping[str, Handler], context: Context | None = None) -> LambdaHandler:

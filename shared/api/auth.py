@@ -20,6 +20,7 @@ from shared.problems import LinkExpired, Unauthorized
 BOOTSTRAP_ID = "bootstrap"
 CACHE_SECONDS = 60
 CACHE_SIZE = 2_000
+USE_EVERY_MS = 3_600_000  # how exact the last use of an API key is on record
 SCHEMES = {"bearer": "api", "license": "license", "portal": "portal", "session": "session"}
 _KEY = re.compile(r"([A-Za-z0-9_]{4,40})\.([A-Za-z0-9_-]{20,100})", re.ASCII)
 
@@ -86,13 +87,18 @@ class Credentials:
     """Checks the `Authorization` header, with a cache of at most 60 seconds.
 
     `look_up` reads a key's record by its id. `bootstrap_hash` is the hash of the one key that
-    exists before any other; empty switches it off.
+    exists before any other; empty switches it off. `note_use` records that an API key was used at a
+    time (Unix ms); it is called about once an hour for each key.
     """
 
     def __init__(
-        self, look_up: Callable[[str], Mapping[str, Any] | None], bootstrap_hash: str
+        self,
+        look_up: Callable[[str], Mapping[str, Any] | None],
+        bootstrap_hash: str,
+        note_use: Callable[[str, int], None] | None = None,
     ) -> None:
         self._look_up = look_up
+        self._note_use = note_use
         self._bootstrap = bootstrap_hash.lower()
         self._cache: LRUCache[str, tuple[float, Mapping[str, Any]]] = LRUCache(CACHE_SIZE)
 
@@ -137,6 +143,8 @@ class Credentials:
         expires_at = record.get("expiresAt")
         if expires_at is not None and now >= expires_at:
             raise LinkExpired if kind == "portal" else Unauthorized("The key has expired.")
+        if kind == "api" and key_id != BOOTSTRAP_ID:
+            self._used(key_id, record, int(now * 1000))
         return Caller(
             key_id,
             kind,
@@ -148,6 +156,13 @@ class Credentials:
             hides_names=record.get("hidesNames", False),
             actor=record.get("actor"),
         )
+
+    def _used(self, key_id: str, record: Mapping[str, Any], now_ms: int) -> None:
+        if self._note_use is None or now_ms - record.get("lastUsedAt", 0) < USE_EVERY_MS:
+            return
+        self._note_use(key_id, now_ms)
+        read_at, _ = self._cache[key_id]
+        self._cache[key_id] = (read_at, {**record, "lastUsedAt": now_ms})
 
     def hash_of(self, key_id: str, now: float) -> str:
         """The hash of an API key's secret, if the key works at `now`; else empty."""

@@ -91,7 +91,7 @@ def newest_of(
     limit, start = limit_of(request), start_of(request)
     query = Query(
         "pk = :pk AND sk BETWEEN :low AND :high",
-        {":pk": pk, ":low": prefix, ":high": start[0] if start else f"{prefix}~"},
+        {":pk": pk, ":low": prefix or " ", ":high": start[0] if start else f"{prefix}~"},
         descending=True,
     )
     items, has_more = yield from read_before(query, limit, start[0] if start else None)

@@ -416,6 +416,11 @@ def channel_key(entitlement_id: str, webhook_id: str) -> Key:
     return Key(f"{CHANNEL_PREFIX}{entitlement_id}", webhook_id)
 
 
+def event_key(entitlement_id: str, at_ms: int, event_id: str) -> Key:
+    """An event of an entitlement, for the list of its events."""
+    return Key(f"EVENTS#{entitlement_id}", f"{at_ms:013d}#{event_id}")
+
+
 def true_up_line_key(entitlement_id: str, line_id: str) -> Key:
     """The vendor's decision about a line of a true-up."""
     return Key(f"{TRUE_UP_PREFIX}{entitlement_id}", line_id)

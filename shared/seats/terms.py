@@ -40,6 +40,7 @@ from shared.seats.encoding import NEVER, NO_LEASE
 from shared.seats.leases import sweep_shard
 from shared.seats.placement import IS_ONLY_UNLOCKED_SHARD
 from shared.seats.pool import Pool
+from shared.seats.seat_usage import SeatUsage
 from shared.seats.shard import SHARD_SEATS, SeatShard
 from shared.seats.writes import NAMES, NEXT_VERSION
 from shared.validity import status_at
@@ -106,14 +107,32 @@ def clock_under(shard: SeatShard, terms: SeatTerms, now: int) -> OverdraftClock 
     Nobody's lease has expired: see `terms_writes`. An overdraft from before the validity begins
     with it.
     """
+    seen = SeatUsage.of(shard, now)
+    return _clock_under(seen, shard.overdraft_period, terms, now)
+
+
+def _clock_under(
+    seen: SeatUsage, period_before: OverdraftPeriod | None, terms: SeatTerms, now: int
+) -> OverdraftClock | None:
     status = status_at(terms.status, terms.valid_from, terms.valid_until, now)
-    period, purchased = terms.overdraft_period, (shard.purchased, terms.purchased)
+    period, purchased = terms.overdraft_period, (seen.purchased, terms.purchased)
     if period and status == "active":
-        clock = shard.clock_at(now)
-        return under_terms(clock, shard.overdraft_period, period, purchased, shard.used, now)
-    if period and status == "not_yet_valid" and shard.used > terms.purchased:
+        return under_terms(seen.clock, period_before, period, purchased, seen.used, now)
+    if period and status == "not_yet_valid" and seen.used > terms.purchased:
         return started(period, terms.valid_from)
     return None
+
+
+def usage_under(seen: SeatUsage, before: SeatTerms, terms: SeatTerms, now: int) -> SeatUsage:
+    """How seats would be used under other terms, with those who hold them now."""
+    clock = _clock_under(seen, before.overdraft_period, terms, now)
+    return seen._replace(
+        purchased=terms.purchased,
+        hard_cap=terms.hard_cap,
+        customer_cap=terms.customer_cap,
+        clock=clock,
+        has_ended=clock is not None and clock.has_ended(now),
+    )
 
 
 def shard_terms_update(

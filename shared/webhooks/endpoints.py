@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from shared.clock import from_rfc3339_ms
 from shared.dynamodb.keys import webhook_key, webhooks_version_key
 from shared.dynamodb.paging import all_of
 from shared.dynamodb.requests import NO_NAMES, Get, Item, Operation, Query, Update, send
@@ -20,6 +21,11 @@ CIRCUIT_FAILURES = 5
 def circuit_seconds(failing: int) -> int:
     """How long an endpoint is left alone that has been failing for so many seconds."""
     return max(60, min(failing // 4, 1_800))
+
+
+def delivery_id_of(event: Mapping[str, Any]) -> str:
+    """The id of an event's deliveries, at every endpoint the same."""
+    return f"dlv_{from_rfc3339_ms(event['timestamp']):013d}_{event['id']}"
 
 
 def wants(endpoint: Item, event: Mapping[str, Any]) -> bool:

@@ -68,6 +68,25 @@ class SignInLink(Output):
     expires_at: str
 
 
+class StackParameter(Output):
+    """A parameter of the stack."""
+
+    name: str
+    value: str = Field(description="`****` for one that is secret.")
+
+
+class Stack(Output):
+    """How this stack was deployed, as CloudFormation knows it."""
+
+    name: str
+    version: str = Field(description="The release of Overdraft.")
+    region: str
+    status: str
+    created_at: str
+    updated_at: str | None = Field(description="When it was last deployed again.")
+    parameters: list[StackParameter]
+
+
 class ListedFollowUp(FollowUp):
     """A follow-up with the entitlement that it is of."""
 

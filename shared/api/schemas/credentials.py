@@ -25,6 +25,9 @@ class ApiKey(Output):
     scopes: list[str]
     created_at: str
     expires_at: str | None
+    last_used_at: str | None = Field(
+        description="When it was last used, to the hour; null: not since this release."
+    )
 
 
 class NewApiKey(ApiKey):

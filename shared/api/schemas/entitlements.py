@@ -10,6 +10,7 @@ from pydantic import (
     model_validator,
 )
 
+from shared.api.schemas.audit import ChangedValues
 from shared.api.schemas.base import (
     AMOUNT,
     CURRENCY,
@@ -28,6 +29,7 @@ from shared.api.schemas.base import (
     sort_distinct,
 )
 from shared.api.schemas.seats import Overdraft, Seats
+from shared.api.schemas.usage import CurrentUsage
 from shared.entitlements.model import NOTIFICATIONS
 from shared.entitlements.scheduled_changes import STATUSES
 from shared.overdraft_clock import DEFAULT_RECOVERY
@@ -453,6 +455,24 @@ class Entitlement(EntitlementInput):
     created_at: str
     updated_at: str
     ranking: Ranking | None = Field(None, description="Only in a sorted list.")
+
+
+class ChangeEffects(Output):
+    """What a change would mean for those who use the entitlement now."""
+
+    changes: dict[str, ChangedValues] = Field(description="What would differ, by member.")
+    seats_above_hard_cap: int = Field(
+        description="So many holders would be above the hard cap. They keep their seats until they"
+        " release them, or their leases end."
+    )
+    usage: list[CurrentUsage] = Field(description="The usage limits as they would be.")
+
+
+class ChangedEntitlement(Entitlement):
+    """An entitlement after a change; with `dryRun`, as the change would make it."""
+
+    dry_run: bool | None = Field(None, description="Only, and true, in answers to dryRun.")
+    effects: ChangeEffects | None = Field(None, description="Only in answers to dryRun.")
 
 
 class EntitlementList(Output):

@@ -1,6 +1,6 @@
 """The events as pydantic models: their schemas, for the description and the tests."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, create_model
 
@@ -340,3 +340,20 @@ EVENTS: dict[str, type[Output]] = {
     )
     for kind, data in DATA.items()
 }
+
+
+class Event(Output):
+    """An event of an entitlement."""
+
+    id: str = Field(description="The same in every redelivery.")
+    type: Literal[event_types.TYPES]  # type: ignore[valid-type]
+    timestamp: str
+    data: dict[str, Any] = Field(description="As the event's own schema has it.")
+    delivery_id: str = Field(description="The id that its deliveries to webhook endpoints have.")
+
+
+class EventList(Output):
+    """A page of events, newest first."""
+
+    items: list[Event]
+    next_page_token: str | None

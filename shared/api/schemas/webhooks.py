@@ -1,6 +1,6 @@
 """Webhook endpoints and deliveries."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -150,6 +150,31 @@ class Delivery(Output):
     attempts: list[DeliveryAttempt]
     next_attempt_at: str | None
     created_at: str = Field(description="The time of the event.")
+
+
+class DeliveryDetails(Delivery):
+    """A delivery with the event and the last answer."""
+
+    event: dict[str, Any] = Field(
+        description="The event as it would be sent now: names are read when it is sent."
+    )
+    answer: str | None = Field(
+        description="How the endpoint's last answer begins, up to 500 bytes; null: it had no body."
+    )
+
+
+class EventDelivery(Delivery):
+    """A delivery with its endpoint."""
+
+    webhook_id: str
+    url: str
+
+
+class EventDeliveryList(Output):
+    """A page of the deliveries of one event. It may have fewer than it could, or none."""
+
+    items: list[EventDelivery]
+    next_page_token: str | None
 
 
 class DeliveryList(Output):

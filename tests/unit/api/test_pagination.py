@@ -1,5 +1,6 @@
 """Every list is whole wherever DynamoDB ends a page, which it does after 1 MB of any items."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from shared.dynamodb.keys import (
     delivery_key,
     denial_key,
     episode_key,
+    event_key,
     mail_key,
     overdraft_key,
     period_key,
@@ -37,6 +39,17 @@ from tests.unit.conftest import Api
 COUNT = 7
 HOUR_MS = 4 * BUCKET_MS
 E = "/v1/entitlements/{entitlementId}"
+
+
+EVENT_ID = f"evt_{'a' * 24}"
+DELIVERY: Item = {
+    "status": "failed",
+    "type": "t",
+    "isTest": False,
+    "attempts": [],
+    "attemptCount": 0,
+    "event": "{}",
+}
 
 
 class Full:
@@ -82,21 +95,16 @@ class Full:
                 api.dynamodb.execute(Put(key, item))
         found = api.call("GET /v1/webhooks", query={"limit": "1"})[1]
         self.webhook_id = found["items"][0]["webhookId"]
+        self.deliver_to_all()
         for number in range(COUNT):
             key = delivery_key(self.webhook_id, self.now - number, f"evt_{number}")
-            api.dynamodb.execute(
-                Put(
-                    key,
-                    {
-                        "status": "failed",
-                        "type": "t",
-                        "isTest": False,
-                        "attempts": [],
-                        "attemptCount": 0,
-                        "event": "{}",
-                    },
-                )
-            )
+            api.dynamodb.execute(Put(key, DELIVERY))
+
+    def deliver_to_all(self) -> None:
+        """One event, delivered to every endpoint."""
+        for each in self.read("GET /v1/webhooks", 100):
+            key = delivery_key(each["webhookId"], self.now, EVENT_ID)
+            self.api.dynamodb.execute(Put(key, DELIVERY))
 
     def make_searchable(self, entitlement_id: str, number: int) -> None:
         """What the stream makes of it; the last three were in overdraft before the month began."""
@@ -176,6 +184,13 @@ class Full:
                 change_key(self.id, at + offset, number, meter=usage_meter("exports")),
                 record._replace(occurred=at if offset else None).to_item(),
             )
+        event = {
+            "id": f"evt_{number}",
+            "type": "entitlement.expired",
+            "timestamp": to_rfc3339(at),
+            "data": {"entitlementId": self.id},
+        }
+        yield event_key(self.id, at, f"evt_{number}"), {"event": json.dumps(event)}
         yield (
             mail_key(self.id, at, "accountOwner"),
             {
@@ -224,7 +239,12 @@ class Full:
 
     def read(self, route: str, limit: int, **query: str) -> list[Any]:
         """A whole list, page by page."""
-        path = {"entitlementId": self.id, "webhookId": self.webhook_id, "key": "exports"}
+        path = {
+            "entitlementId": self.id,
+            "webhookId": self.webhook_id,
+            "key": "exports",
+            "deliveryId": f"dlv_{self.now}_{EVENT_ID}",
+        }
         items: list[Any] = []
         token: str | None = ""
         for _ in range(100):
@@ -265,12 +285,14 @@ LISTS: list[tuple[str, dict[str, str]]] = [
     (f"GET {E}/denials", {"usageKey": "exports"}),
     (f"GET {E}/follow-up/entries", {}),
     (f"GET {E}/emails", {}),
+    (f"GET {E}/events", {}),
     (f"GET {E}/changes", {}),
     (f"GET {E}/changes", {"type": "license_key.created"}),
     ("GET /v1/audit", {}),
     ("GET /v1/audit", {"type": "webhook.created"}),
     ("GET /v1/webhooks", {}),
     ("GET /v1/webhooks/{webhookId}/deliveries", {}),
+    ("GET /v1/deliveries/{deliveryId}", {}),
     ("GET /v1/webhooks/{webhookId}/deliveries", {"status": "failed"}),
     ("GET /v1/api-keys", {}),
     ("GET /v1/console/sessions", {}),

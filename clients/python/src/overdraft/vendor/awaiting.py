@@ -13,6 +13,7 @@ from overdraft.vendor.types import (
     ApiKey,
     ApiKeyInput,
     Change,
+    ChangedEntitlement,
     Consumption,
     ConsumptionRequest,
     Correction,
@@ -25,11 +26,14 @@ from overdraft.vendor.types import (
     DecidedTrueUpLine,
     DecisionInput,
     Delivery,
+    DeliveryDetails,
     Denial,
     Entitlement,
     EntitlementInput,
     EntitlementPatch,
     ErasedPerson,
+    Event,
+    EventDelivery,
     Explanation,
     FollowUp,
     FollowUpEntry,
@@ -66,6 +70,7 @@ from overdraft.vendor.types import (
     Session,
     SignInLink,
     SignInLinkInput,
+    Stack,
     TestSent,
     TrueUp,
     TrueUpStatement,
@@ -275,10 +280,19 @@ class AsyncVendor(AsyncVendorBase):
         )
         return answer
 
-    async def update_entitlement(self, entitlement_id: str, body: EntitlementPatch) -> Entitlement:
-        """Change an entitlement (JSON merge patch)."""
-        answer: Entitlement = await self._json(
-            "PATCH", path_of("/v1/entitlements/{entitlementId}", entitlement_id), body=body
+    async def update_entitlement(
+        self, entitlement_id: str, body: EntitlementPatch, *, dry_run: bool | None = None
+    ) -> ChangedEntitlement:
+        """Change an entitlement (JSON merge patch).
+
+        Args:
+            dry_run: Answer what would happen; change and record nothing.
+        """
+        answer: ChangedEntitlement = await self._json(
+            "PATCH",
+            path_of("/v1/entitlements/{entitlementId}", entitlement_id),
+            query={"dryRun": dry_run},
+            body=body,
         )
         return answer
 
@@ -775,6 +789,10 @@ class AsyncVendor(AsyncVendorBase):
         """
         return self._list("/v1/audit", {"from": from_, "to": to, "actor": actor, "type": type})
 
+    def list_events(self, entitlement_id: str) -> AsyncIterator[Event]:
+        """List what happened to an entitlement in the last 30 days, as events, newest first."""
+        return self._list(path_of("/v1/entitlements/{entitlementId}/events", entitlement_id), {})
+
     def list_emails(self, entitlement_id: str) -> AsyncIterator[SentEmail]:
         """List the e-mails about an entitlement, newest first."""
         return self._list(path_of("/v1/entitlements/{entitlementId}/emails", entitlement_id), {})
@@ -904,6 +922,18 @@ class AsyncVendor(AsyncVendorBase):
             path_of("/v1/webhooks/{webhookId}/deliveries", webhook_id), {"status": status}
         )
 
+    async def get_delivery(self, webhook_id: str, delivery_id: str) -> DeliveryDetails:
+        """Read a delivery: the event that is sent, every attempt, the last answer."""
+        answer: DeliveryDetails = await self._json(
+            "GET",
+            path_of("/v1/webhooks/{webhookId}/deliveries/{deliveryId}", webhook_id, delivery_id),
+        )
+        return answer
+
+    def list_deliveries_of_event(self, delivery_id: str) -> AsyncIterator[EventDelivery]:
+        """List the deliveries of one event: they have the same id at every endpoint."""
+        return self._list(path_of("/v1/deliveries/{deliveryId}", delivery_id), {})
+
     async def resend_delivery(
         self, webhook_id: str, delivery_id: str, *, idempotency_key: str | None = None
     ) -> ResendAccepted:
@@ -943,6 +973,11 @@ class AsyncVendor(AsyncVendorBase):
     async def revoke_api_key(self, key_id: str) -> None:
         """Revoke an API key; it stops working within a minute."""
         await self._json("DELETE", path_of("/v1/api-keys/{keyId}", key_id))
+
+    async def get_stack(self) -> Stack:
+        """Read how this stack was deployed: its version, its parameters, its last change."""
+        answer: Stack = await self._json("GET", "/v1/stack")
+        return answer
 
     def list_sessions(self) -> AsyncIterator[Session]:
         """List sessions of the console, newest first."""

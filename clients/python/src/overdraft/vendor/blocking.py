@@ -13,6 +13,7 @@ from overdraft.vendor.types import (
     ApiKey,
     ApiKeyInput,
     Change,
+    ChangedEntitlement,
     Consumption,
     ConsumptionRequest,
     Correction,
@@ -25,11 +26,14 @@ from overdraft.vendor.types import (
     DecidedTrueUpLine,
     DecisionInput,
     Delivery,
+    DeliveryDetails,
     Denial,
     Entitlement,
     EntitlementInput,
     EntitlementPatch,
     ErasedPerson,
+    Event,
+    EventDelivery,
     Explanation,
     FollowUp,
     FollowUpEntry,
@@ -66,6 +70,7 @@ from overdraft.vendor.types import (
     Session,
     SignInLink,
     SignInLinkInput,
+    Stack,
     TestSent,
     TrueUp,
     TrueUpStatement,
@@ -271,10 +276,19 @@ class Vendor(VendorBase):
         )
         return answer
 
-    def update_entitlement(self, entitlement_id: str, body: EntitlementPatch) -> Entitlement:
-        """Change an entitlement (JSON merge patch)."""
-        answer: Entitlement = self._json(
-            "PATCH", path_of("/v1/entitlements/{entitlementId}", entitlement_id), body=body
+    def update_entitlement(
+        self, entitlement_id: str, body: EntitlementPatch, *, dry_run: bool | None = None
+    ) -> ChangedEntitlement:
+        """Change an entitlement (JSON merge patch).
+
+        Args:
+            dry_run: Answer what would happen; change and record nothing.
+        """
+        answer: ChangedEntitlement = self._json(
+            "PATCH",
+            path_of("/v1/entitlements/{entitlementId}", entitlement_id),
+            query={"dryRun": dry_run},
+            body=body,
         )
         return answer
 
@@ -767,6 +781,10 @@ class Vendor(VendorBase):
         """
         return self._list("/v1/audit", {"from": from_, "to": to, "actor": actor, "type": type})
 
+    def list_events(self, entitlement_id: str) -> Iterator[Event]:
+        """List what happened to an entitlement in the last 30 days, as events, newest first."""
+        return self._list(path_of("/v1/entitlements/{entitlementId}/events", entitlement_id), {})
+
     def list_emails(self, entitlement_id: str) -> Iterator[SentEmail]:
         """List the e-mails about an entitlement, newest first."""
         return self._list(path_of("/v1/entitlements/{entitlementId}/emails", entitlement_id), {})
@@ -894,6 +912,18 @@ class Vendor(VendorBase):
             path_of("/v1/webhooks/{webhookId}/deliveries", webhook_id), {"status": status}
         )
 
+    def get_delivery(self, webhook_id: str, delivery_id: str) -> DeliveryDetails:
+        """Read a delivery: the event that is sent, every attempt, the last answer."""
+        answer: DeliveryDetails = self._json(
+            "GET",
+            path_of("/v1/webhooks/{webhookId}/deliveries/{deliveryId}", webhook_id, delivery_id),
+        )
+        return answer
+
+    def list_deliveries_of_event(self, delivery_id: str) -> Iterator[EventDelivery]:
+        """List the deliveries of one event: they have the same id at every endpoint."""
+        return self._list(path_of("/v1/deliveries/{deliveryId}", delivery_id), {})
+
     def resend_delivery(
         self, webhook_id: str, delivery_id: str, *, idempotency_key: str | None = None
     ) -> ResendAccepted:
@@ -931,6 +961,11 @@ class Vendor(VendorBase):
     def revoke_api_key(self, key_id: str) -> None:
         """Revoke an API key; it stops working within a minute."""
         self._json("DELETE", path_of("/v1/api-keys/{keyId}", key_id))
+
+    def get_stack(self) -> Stack:
+        """Read how this stack was deployed: its version, its parameters, its last change."""
+        answer: Stack = self._json("GET", "/v1/stack")
+        return answer
 
     def list_sessions(self) -> Iterator[Session]:
         """List sessions of the console, newest first."""

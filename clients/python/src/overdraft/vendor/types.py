@@ -51,6 +51,7 @@ class ApiKey(TypedDict):
     scopes: list[str]
     createdAt: str
     expiresAt: str | None
+    lastUsedAt: str | None
 
 
 class ApiKeyInput(TypedDict):
@@ -80,6 +81,15 @@ class CallContact(TypedDict):
     name: str | None
     email: str | None
     phone: str | None
+
+
+Threshold: TypeAlias = int
+
+
+SeatsLeftThreshold: TypeAlias = int
+
+
+ExpiryNoticeDay: TypeAlias = int
 
 
 class ChangedValues(TypedDict):
@@ -231,6 +241,25 @@ class DeliveryAttempt(TypedDict):
     error: str | None
 
 
+class DeliveryDetails(TypedDict):
+    """
+    A delivery with the event and the last answer.
+    """
+
+    deliveryId: str
+    eventId: str
+    type: str
+    entitlementId: str | None
+    isTest: bool
+    status: Literal["pending", "succeeded", "failed"]
+    failure: str | None
+    attempts: list[DeliveryAttempt]
+    nextAttemptAt: str | None
+    createdAt: str
+    event: dict[str, Any]
+    answer: str | None
+
+
 class Denial(TypedDict):
     """
     A seat that was denied in one UTC hour, with the limits at the last attempt.
@@ -338,15 +367,6 @@ class EndpointDisabledData(TypedDict):
     test: NotRequired[bool]
 
 
-Threshold: TypeAlias = int
-
-
-SeatsLeftThreshold: TypeAlias = int
-
-
-ExpiryNoticeDay: TypeAlias = int
-
-
 class ErasedPerson(TypedDict):
     """
     What erasing a person did.
@@ -356,6 +376,86 @@ class ErasedPerson(TypedDict):
     erasedAt: str
     isHeld: bool
     activationId: str | None
+
+
+class Event(TypedDict):
+    """
+    An event of an entitlement.
+    """
+
+    id: str
+    type: Literal[
+        "entitlement.seat.activated",
+        "entitlement.seat.borrowed",
+        "entitlement.seat.deactivated",
+        "entitlement.seat.denied",
+        "entitlement.overdraft.entered",
+        "entitlement.overdraft.exited",
+        "entitlement.overdraft.exhausted",
+        "entitlement.overdraft.ending",
+        "entitlement.overdraft.ended",
+        "entitlement.overdraft.recovered",
+        "entitlement.threshold.reached",
+        "entitlement.usage.denied",
+        "entitlement.usage.overdraft.entered",
+        "entitlement.usage.overdraft.exhausted",
+        "entitlement.usage.overdraft.ending",
+        "entitlement.usage.overdraft.ended",
+        "entitlement.usage.overdraft.recovered",
+        "entitlement.usage.threshold.reached",
+        "entitlement.updated",
+        "entitlement.change.failed",
+        "entitlement.expiring",
+        "entitlement.expired",
+        "entitlement.deleted",
+        "entitlement.followup.updated",
+        "entitlement.followup.due",
+        "entitlement.trueup.decided",
+        "entitlement.seats.requested",
+        "report.published",
+        "trueup.published",
+        "webhook.endpoint.disabled",
+    ]
+    timestamp: str
+    data: dict[str, Any]
+    deliveryId: str
+
+
+class EventDelivery(TypedDict):
+    """
+    A delivery with its endpoint.
+    """
+
+    deliveryId: str
+    eventId: str
+    type: str
+    entitlementId: str | None
+    isTest: bool
+    status: Literal["pending", "succeeded", "failed"]
+    failure: str | None
+    attempts: list[DeliveryAttempt]
+    nextAttemptAt: str | None
+    createdAt: str
+    webhookId: str
+    url: str
+
+
+class EventDeliveryList(TypedDict):
+    """
+    A page of the deliveries of one event. It may have fewer than it could, or none.
+    """
+
+    items: list[EventDelivery]
+    nextPageToken: str | None
+
+
+class EventList(TypedDict):
+    """
+    A page of events, newest first.
+    """
+
+    items: list[Event]
+    nextPageToken: str | None
 
 
 class EventSeat(TypedDict):
@@ -599,6 +699,7 @@ class NewApiKey(TypedDict):
     scopes: list[str]
     createdAt: str
     expiresAt: str | None
+    lastUsedAt: str | None
     key: str
 
 
@@ -1316,6 +1417,15 @@ class SignInLinkInput(TypedDict):
     """
 
     expiresIn: NotRequired[str | None]
+
+
+class StackParameter(TypedDict):
+    """
+    A parameter of the stack.
+    """
+
+    name: str
+    value: str
 
 
 class Terms(TypedDict):
@@ -2534,6 +2644,20 @@ SentEmail = TypedDict(
 )
 
 
+class Stack(TypedDict):
+    """
+    How this stack was deployed, as CloudFormation knows it.
+    """
+
+    name: str
+    version: str
+    region: str
+    status: str
+    createdAt: str
+    updatedAt: str | None
+    parameters: list[StackParameter]
+
+
 class TrueUpLine(TypedDict):
     """
     What one meter costs in one month, in one currency.
@@ -2704,6 +2828,61 @@ class UsagePeriodList(TypedDict):
 
     items: list[UsagePeriod]
     nextPageToken: str | None
+
+
+class ChangeEffects(TypedDict):
+    """
+    What a change would mean for those who use the entitlement now.
+    """
+
+    changes: dict[str, ChangedValues]
+    seatsAboveHardCap: int
+    usage: list[CurrentUsage]
+
+
+class ChangedEntitlement(TypedDict):
+    """
+    An entitlement after a change; with `dryRun`, as the change would make it.
+    """
+
+    externalId: NotRequired[str | None]
+    product: str
+    sku: NotRequired[str | None]
+    customer: Customer
+    contacts: NotRequired[Contacts]
+    seatCount: NotRequired[int | None]
+    overdraftSeatLimit: NotRequired[
+        NoOverdraft | AbsoluteOverdraft | PercentageOverdraft | UnlimitedOverdraft
+    ]
+    usageLimits: list[UsageLimit]
+    customerCap: NotRequired[int | None]
+    leasePeriod: NotRequired[str | None]
+    overdraftLeasePeriod: NotRequired[str | None]
+    maxLeasePeriod: NotRequired[str | None]
+    maxBorrowedSeats: NotRequired[int]
+    offlinePeriod: NotRequired[str | None]
+    thresholds: NotRequired[list[Threshold]]
+    seatsLeftThresholds: NotRequired[list[SeatsLeftThreshold]]
+    expiryNoticeDays: NotRequired[list[ExpiryNoticeDay]]
+    notifications: NotRequired[Notifications]
+    unitPrice: NotRequired[UnitPrice | None]
+    overdraftPrice: NotRequired[SeatOverdraftPrice | None]
+    showCharges: NotRequired[bool]
+    denialHelp: NotRequired[DenialHelp | None]
+    metadata: NotRequired[dict[str, str]]
+    timeZone: NotRequired[str]
+    validFrom: NotRequired[str | None]
+    validUntil: NotRequired[str | None]
+    status: Literal["active", "suspended", "expired", "not_yet_valid", "deleted"]
+    entitlementId: str
+    hardCap: int | None
+    seats: Seats | None
+    overdraft: Overdraft | None
+    createdAt: str
+    updatedAt: str
+    ranking: NotRequired[Ranking | None]
+    dryRun: NotRequired[bool | None]
+    effects: NotRequired[ChangeEffects | None]
 
 
 class DecidedTrueUpLine(TypedDict):

@@ -18,7 +18,7 @@ install = $(1)/bin/$(PIP) requirements-uv.txt && \
 	|| $(1)/bin/$(PIP) $(2); }
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo console test soak check unit models faults volume integration concurrency conformance contract browser office chromium bench bench-report bench-portal bench-pool bench-client screenshots scale lint format openapi docs lock build clients deploy redrive adopt smoke bootstrap-key clean
+.PHONY: help run demo console seed test soak check unit models faults volume integration concurrency conformance contract browser office chromium bench bench-report bench-portal bench-console bench-pool bench-client screenshots scale lint format openapi docs lock build clients deploy redrive adopt smoke bootstrap-key clean
 
 help: ## List the commands
 	@grep -E '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' \
@@ -32,6 +32,9 @@ demo: $(READY) ## A working day on 100 purchased seats, in about a minute
 
 console: $(READY) ## Print a link that signs in to the vendor's console of the stack of make run
 	@$(BIN)/python -m local console
+
+seed: $(READY) ## Add N=10000 made-up entitlements to the stack of make run
+	@$(BIN)/python -m local seed --count=$(or $(N),10000)
 
 test: $(READY) $(VENV)-sam/.ready $(VENV)-checkov/.ready lint office chromium ## Everything: style, types, all tests
 	@$(BIN)/python -m local.dynamodb
@@ -85,6 +88,9 @@ screenshots: $(READY) chromium ## Take the README's pictures of the portal and t
 
 bench-portal: $(READY) chromium ## Measure the portal's page on the local stack: bytes, first picture, reads
 	@POWERTOOLS_LOG_LEVEL=CRITICAL $(BIN)/python -m benchmarks.portal
+
+bench-console: $(READY) chromium ## Measure the console with 10,000 entitlements, on a slow phone
+	@POWERTOOLS_LOG_LEVEL=CRITICAL $(BIN)/python -m benchmarks.console
 
 bench-pool: $(READY) ## Measure how fresh the sum of a large pool is, on the local stack
 	@$(BIN)/python -m benchmarks.freshness

@@ -492,6 +492,122 @@ def test_what_nobody_touched_stays_as_it_was(console: Console, api: Api) -> None
     assert (kept["format"], kept["description"], kept["eventTypes"]) == ("slack", "ours", ["*"])
 
 
+def test_what_few_need_is_changed_and_kept_in_forms(console: Console, api: Api) -> None:
+    """Everything that the API takes, folded away; what nobody touches is not sent."""
+    made = api.expect(
+        201,
+        "POST",
+        "/v1/entitlements",
+        {
+            "product": "P",
+            "customer": {"name": "Initech"},
+            "seatCount": 10,
+            "leasePeriod": "PT8H",
+            "metadata": {"region": "emea", "tier": "gold"},
+            "notifications": {"accountOwner": ["entitlement.expiring"], "customerAdmin": []},
+        },
+    )
+    path = f"/v1/entitlements/{made['entitlementId']}"
+    page = console.sign_in("admin", f"#/entitlements/{made['entitlementId']}/terms")
+    page.get_by_role("button", name="Change", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    for title in ("Leases, borrowing", "What overdraft costs", "Notices", "Notes of your own"):
+        dialog.get_by_text(title).first.click()
+    dialog.get_by_label("Longest lease of a borrowed seat").fill("P14D")
+    dialog.get_by_label("Seats that may be borrowed").fill("2")
+    dialog.get_by_label("Customer's own cap").fill("8")
+    dialog.get_by_label("Price of overdraft").fill("12.50")
+    dialog.get_by_label("Thresholds").fill("50, 90, 100")
+    owner = dialog.get_by_role("group", name="E-mail to the account owner")
+    expect(owner.get_by_label("Entitlement ends soon")).to_be_checked()
+    owner.get_by_label("Seat denied").check()
+    dialog.get_by_role("textbox", name="Notes of your own").fill("region: apac")
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Changed: Initech.")).to_be_visible()
+    kept = api.expect(200, "GET", path)
+    assert (kept["maxLeasePeriod"], kept["maxBorrowedSeats"]) == ("P14D", 2)
+    assert (kept["customerCap"], kept["thresholds"]) == (8, [50, 90, 100])
+    assert kept["overdraftPrice"] == {
+        "amount": "12.50",
+        "currency": "USD",
+        "basis": "peak_seats",
+        "charge": "by_month",
+        "minimum": None,
+        "freeSeats": 0,
+    }
+    wanted = ["entitlement.expiring", "entitlement.seat.denied"]
+    assert kept["notifications"] == {"accountOwner": wanted, "customerAdmin": []}
+    assert kept["metadata"] == {"region": "apac"}
+    changed = {
+        "maxLeasePeriod",
+        "maxBorrowedSeats",
+        "customerCap",
+        "thresholds",
+        "overdraftPrice",
+        "notifications",
+        "metadata",
+    }
+    [entry] = [
+        each
+        for each in api.expect(200, "GET", f"{path}/changes")["items"]
+        if each["type"] == "entitlement.updated"
+    ]
+    assert set(entry["changes"]) == changed
+    page.get_by_role("button", name="Undo").click()
+    wait_for(lambda: api.expect(200, "GET", path)["metadata"] == made["metadata"])
+    restored = api.expect(200, "GET", path)
+    assert {name: restored[name] for name in changed} == {name: made[name] for name in changed}
+
+
+def test_a_preview_says_what_the_api_would_refuse(console: Console, over: Globex) -> None:
+    console.expected += ["400"]
+    page = console.sign_in("admin", f"#/entitlements/{over.id}/terms")
+    page.get_by_role("button", name="Change", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Lease", exact=True).fill("soon")
+    expect(dialog).to_contain_text("It would be refused: /leasePeriod")
+    dialog.get_by_label("Lease", exact=True).fill("PT4H")
+    expect(dialog).not_to_contain_text("It would be refused")
+
+
+def test_an_event_is_followed_to_its_deliveries(console: Console, over: Globex, api: Api) -> None:
+    hook = {"url": "http://127.0.0.1:9/hook", "eventTypes": ["entitlement.updated"]}
+    webhook_id = api.expect(201, "POST", "/v1/webhooks", hook)["webhookId"]
+    api.expect(200, "PATCH", over.path, {"seatCount": 1})
+    wait_for(lambda: api.expect(200, "GET", f"/v1/webhooks/{webhook_id}/deliveries")["items"])
+    page = console.sign_in("support", f"#/entitlements/{over.id}/messages")
+    events = page.get_by_role("region", name="Events of the last 30 days")
+    row = events.get_by_role("row").filter(has_text="Limits, status or validity changed").first
+    row.get_by_role("button", name="Details").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("link", name="http://127.0.0.1:9/hook")).to_be_visible()
+    expect(dialog.locator("pre")).to_contain_text('"seatCount": 1')
+    dialog.get_by_role("link", name="http://127.0.0.1:9/hook").click()
+    page.get_by_role("button", name="entitlement.updated").first.click()
+    expect(page.get_by_role("dialog")).to_contain_text("cannot connect")
+    expect(page.get_by_role("dialog").locator("pre")).to_contain_text(over.id)
+    api.expect(204, "DELETE", f"/v1/webhooks/{webhook_id}")
+
+
+def test_settings_say_when_a_key_was_used_and_how_the_stack_was_deployed(
+    console: Console, stack: Stack, api: Api
+) -> None:
+    made = api.expect(201, "POST", "/v1/api-keys", {"name": "nightly job", "scopes": ["report"]})
+    page = console.sign_in("admin", "#/settings")
+    row = page.get_by_role("row").filter(has_text=made["keyId"])
+    expect(row.get_by_role("time")).to_have_count(1)
+    Api(stack.api_url, f"Bearer {made['key']}").expect(200, "GET", "/v1/reports")
+    page.reload()
+    expect(row.get_by_role("time")).to_have_count(2)
+    card = page.get_by_role("region", name="The stack")
+    expect(card).to_contain_text("CREATE_COMPLETE")
+    card.get_by_text(re.compile(r"\d+ parameters")).click()
+    expect(card.get_by_role("row").filter(has_text="ConsoleIssuer")).to_contain_text(
+        stack.parameters["ConsoleIssuer"]
+    )
+    expect(card.get_by_role("row").filter(has_text="BootstrapKeyHash")).to_contain_text("****")
+
+
 def test_usage_limits_are_changed_added_and_removed(console: Console, api: Api) -> None:
     timed = {"type": "percentage", "value": 20, "period": "P30D", "recovery": "P10D"}
     price = {"amount": "0.10", "currency": "EUR"}
@@ -513,7 +629,7 @@ def test_usage_limits_are_changed_added_and_removed(console: Console, api: Api) 
     new = dialog.get_by_role("group", name="New limit")
     new.get_by_label("Key").fill("renders")
     new.get_by_label("Purchased").fill("7")
-    new.get_by_label("Overdraft").select_option("absolute")
+    new.get_by_label("Overdraft", exact=True).select_option("absolute")
     new.get_by_label("How much").fill("2")
     dialog.get_by_role("button", name="Save").click()
     expect(dialog).to_have_count(0)
@@ -685,6 +801,7 @@ PAGES = {
     "people": "#/entitlements/{id}/people",
     "denials": "#/entitlements/{id}/denials",
     "terms": "#/entitlements/{id}/terms",
+    "messages": "#/entitlements/{id}/messages",
     "follow-up": "#/entitlements/{id}/follow-up",
     "access": "#/entitlements/{id}/access",
     "why": "#/why?entitlement={id}&seatId=dan%40globex.example",

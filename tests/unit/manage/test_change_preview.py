@@ -44,7 +44,9 @@ def test_it_foresees_what_the_change_then_makes(api: Api, terms: Any) -> None:
     )
     take_seats(api, entitlement_id, 5)
     path = {"entitlementId": entitlement_id, "key": "exports"}
-    used = api.call(f"POST {E}/usage/{{key}}", path, {"quantity": 8}, headers={"idempotency-key": "x"})
+    used = api.call(
+        f"POST {E}/usage/{{key}}", path, {"quantity": 8}, headers={"idempotency-key": "x"}
+    )
     assert used[0] == 200
 
     status, foreseen, headers = change(api, entitlement_id, terms, query=DRY)

@@ -4,6 +4,11 @@ import type { components } from "../../../../../clients/typescript/src/generated
 
 type Schemas = components["schemas"];
 export type Entitlement = Schemas["Entitlement"];
+export type ChangedEntitlement = Schemas["ChangedEntitlement"];
+export type Event = Schemas["Event"];
+export type EventDelivery = Schemas["EventDelivery"];
+export type DeliveryDetails = Schemas["DeliveryDetails"];
+export type Stack = Schemas["Stack"];
 export type EntitlementPatch = Schemas["EntitlementPatch"];
 export type Contact = Schemas["Contact"];
 export type Clock = Schemas["Overdraft"];

@@ -9,7 +9,7 @@ import { Failure, Said } from "./api";
 import type { Data } from "./data";
 import { useTick } from "./hooks";
 import { t } from "./messages";
-import type { Contact, Entitlement } from "./types";
+import type { Contact, Delivery, Entitlement } from "./types";
 
 type Children = { children?: ComponentChildren };
 
@@ -107,6 +107,28 @@ export function AsOf({ at }: { at: number | null }) {
 
 export const Badge = ({ kind, children }: Children & { kind: string }) => (
   <span class={`badge ${kind}`}>{children}</span>
+);
+
+/** Whether a webhook endpoint has got an event. */
+export const DeliveryState = ({ of }: { of: Delivery }) => {
+  const kind = { failed: "full", succeeded: "within", pending: "near" }[of.status];
+  return (
+    <>
+      <Badge kind={kind}>{t.deliveryStates[of.status]}</Badge>
+      {of.nextAttemptAt && (
+        <small>
+          {t.next} <When at={of.nextAttemptAt} />
+        </small>
+      )}
+    </>
+  );
+};
+
+/** Data as it is sent. */
+export const Json = ({ of }: { of: unknown }) => (
+  <pre class="json" dir="ltr" ref={reachable}>
+    {JSON.stringify(of, null, 2)}
+  </pre>
 );
 
 /** Use against both limits, as a bar. */

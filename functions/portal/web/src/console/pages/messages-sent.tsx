@@ -2,12 +2,101 @@
 
 import { useState } from "preact/hooks";
 import { count } from "../../format";
-import { call, read } from "../api";
+import { call, read, readAll } from "../api";
 import { useData } from "../data";
 import { t } from "../messages";
+import { to } from "../router";
 import { may } from "../session";
-import type { Page, SeatRequest, SentEmail, Shown } from "../types";
-import { Badge, Card, Dialog, Empty, Field, Loaded, Quoted, Select, say, Table, When } from "../ui";
+import type { Event, EventDelivery, Page, SeatRequest, SentEmail, Shown } from "../types";
+import {
+  Badge,
+  Card,
+  DeliveryState,
+  Dialog,
+  Empty,
+  Field,
+  Json,
+  Loaded,
+  Quoted,
+  Select,
+  say,
+  Table,
+  When,
+} from "../ui";
+
+const MOST_ENDPOINTS = 1_000;
+
+/** What happened, as events; and whether webhooks got each of them. */
+function Events({ path }: { path: string }) {
+  const events = useData(`${path}/events`, () => read<Page<Event>>(`${path}/events`));
+  const [shown, setShown] = useState<Event | null>(null);
+  return (
+    <Card title={t.eventsOf} wide>
+      <Loaded of={events}>
+        {(page) =>
+          page.items.length ? (
+            <Table head={[t.when, t.what, ""]}>
+              {page.items.map((each) => (
+                <tr key={each.id}>
+                  <td>
+                    <When at={each.timestamp} />
+                  </td>
+                  <td>
+                    {t.eventNames[each.type] ?? each.type} <small>{each.type}</small>
+                  </td>
+                  <td>
+                    <button type="button" class="quiet" onClick={() => setShown(each)}>
+                      {t.details}
+                    </button>
+                  </td>
+                </tr>
+              ))}
+            </Table>
+          ) : (
+            <Empty title={t.noEvents}>{t.noEventsHint}</Empty>
+          )
+        }
+      </Loaded>
+      {shown && <EventDialog of={shown} onClose={() => setShown(null)} />}
+    </Card>
+  );
+}
+
+function EventDialog({ of, onClose }: { of: Event; onClose: () => void }) {
+  const path = may("manage", "support") ? `v1/deliveries/${of.deliveryId}` : null;
+  const found = useData(path, () => readAll<EventDelivery>(path ?? "", {}, MOST_ENDPOINTS));
+  const { deliveryId: _, ...event } = of;
+  return (
+    <Dialog title={t.eventNames[of.type] ?? of.type} onClose={onClose}>
+      {path && (
+        <Loaded of={found} rows={1}>
+          {(items) =>
+            items.length ? (
+              <Table head={[t.endpoint, t.state, [t.attempts]]}>
+                {items.map((each) => (
+                  <tr key={each.webhookId}>
+                    <td>
+                      <a href={to(["webhooks", each.webhookId])}>
+                        <Quoted text={each.url} />
+                      </a>
+                    </td>
+                    <td>
+                      <DeliveryState of={each} />
+                    </td>
+                    <td class="number">{each.attempts.length}</td>
+                  </tr>
+                ))}
+              </Table>
+            ) : (
+              <p class="soft">{t.notDelivered}</p>
+            )
+          }
+        </Loaded>
+      )}
+      <Json of={event} />
+    </Dialog>
+  );
+}
 
 export function Messages({ path }: Shown) {
   const emails = useData(`${path}/emails`, () => read<Page<SentEmail>>(`${path}/emails`));
@@ -92,6 +181,7 @@ export function Messages({ path }: Shown) {
           }
         </Loaded>
       </Card>
+      <Events path={path} />
       {answering && (
         <Dialog
           title={t.answer}

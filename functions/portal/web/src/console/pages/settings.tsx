@@ -2,12 +2,12 @@
 
 import { useState } from "preact/hooks";
 import { now } from "../../clock";
-import { call, post, readAll, Said } from "../api";
+import { call, post, read, readAll, Said } from "../api";
 import { useData } from "../data";
 import { t } from "../messages";
 import { setQuery, usePlace } from "../router";
 import { session } from "../session";
-import type { ApiKey, Session } from "../types";
+import type { ApiKey, Session, Stack } from "../types";
 import {
   Badge,
   Card,
@@ -72,7 +72,7 @@ export function Settings() {
           <Loaded of={keys}>
             {(page) =>
               page.length ? (
-                <Table head={[t.name, t.scopes, t.made, t.worksUntil, ""]}>
+                <Table head={[t.name, t.scopes, t.made, t.lastUsed, t.worksUntil, ""]}>
                   {page.map((each) => (
                     <tr key={each.keyId}>
                       <td>
@@ -82,6 +82,9 @@ export function Settings() {
                       <td>{each.scopes.join(", ")}</td>
                       <td>
                         <When at={each.createdAt} />
+                      </td>
+                      <td>
+                        <When at={each.lastUsedAt} />
                       </td>
                       <td>
                         {each.expiresAt && Date.parse(each.expiresAt) <= now() ? (
@@ -195,6 +198,7 @@ export function Settings() {
             showsOf
           />
         </Card>
+        <StackCard />
       </div>
       {isMaking && (
         <Dialog title={t.newKey} onClose={() => setMaking(false)} onSubmit={make} submit={t.create}>
@@ -225,5 +229,43 @@ export function Settings() {
         <SecretDialog title={t.apiKey} label={t.apiKey} text={key} onClose={() => setKey(null)} />
       )}
     </>
+  );
+}
+
+/** How the stack was deployed; parameters are changed by deploying it again. */
+function StackCard() {
+  const found = useData("v1/stack", () => read<Stack>("v1/stack"));
+  return (
+    <Card title={t.stack} wide>
+      <Loaded of={found}>
+        {(stack) => (
+          <>
+            <p>
+              {t.stackIs(stack.name, stack.version, stack.region)}{" "}
+              <Badge kind={/FAILED|ROLLBACK/.test(stack.status) ? "full" : "within"}>
+                {stack.status}
+              </Badge>{" "}
+              <small>
+                {t.deployed} <When at={stack.updatedAt ?? stack.createdAt} />
+              </small>
+            </p>
+            <details>
+              <summary>{t.parameters(stack.parameters.length)}</summary>
+              <Table head={[t.name, t.value]}>
+                {stack.parameters.map((each) => (
+                  <tr key={each.name}>
+                    <td>{each.name}</td>
+                    <td>
+                      <Quoted text={each.value || "–"} />
+                    </td>
+                  </tr>
+                ))}
+              </Table>
+              <p class="soft">{t.parametersHint}</p>
+            </details>
+          </>
+        )}
+      </Loaded>
+    </Card>
   );
 }

@@ -5,10 +5,18 @@ import { now } from "../../clock";
 import { count, day } from "../../format";
 import { call, Failure, post, read, Said } from "../api";
 import { useData } from "../data";
+import { useSettled } from "../hooks";
 import { t } from "../messages";
 import { go, to } from "../router";
 import { may } from "../session";
-import type { Entitlement, EntitlementPatch, Page, ScheduledChange, Shown } from "../types";
+import type {
+  ChangedEntitlement,
+  Entitlement,
+  EntitlementPatch,
+  Page,
+  ScheduledChange,
+  Shown,
+} from "../types";
 import {
   Action,
   Badge,
@@ -18,22 +26,17 @@ import {
   Field,
   Input,
   Loaded,
-  OverdraftFields,
   Quoted,
-  Select,
   say,
   Table,
+  textOf,
   When,
 } from "../ui";
 import { fieldTime } from "../zoned";
 import { History } from "./audit";
+import { type Overdraft, orNull, patchOf, saidIn, TermFields } from "./terms-form";
 
-interface Overdraft {
-  type: string;
-  value?: number | null;
-  period?: string | null;
-  recovery?: string | null;
-}
+const SETTLE_MS = 300;
 
 export function Terms({ of, path, reload }: Shown) {
   const [isEditing, setEditing] = useState(false);
@@ -224,242 +227,20 @@ function termsOf(of: Entitlement): [string, string][] {
 
 // --- Changing ------------------------------------------------------------------------------------
 
-/** Seats and overdraft together, as the API has it: a percentage is rounded down. */
-export function hardCapOf(purchased: number, { type, value }: Overdraft): number | null {
-  const more = value ?? 0;
-  if (type === "unlimited") return null;
-  if (type === "absolute") return purchased + more;
-  return type === "percentage" ? purchased + Math.floor((purchased * more) / 100) : purchased;
-}
-
-const text = (form: FormData, name: string) => String(form.get(name) ?? "").trim();
-const orNull = (form: FormData, name: string) => text(form, name) || null;
-
-function contactOf(form: FormData, prefix: string) {
-  const email = text(form, `${prefix}Email`);
-  const more = { name: orNull(form, `${prefix}Name`), phone: orNull(form, `${prefix}Phone`) };
-  if (!email && (more.name || more.phone)) throw new Said(t.emailNeeded);
-  return email ? { email, ...more } : null;
-}
-
-function overdraftOf(form: FormData): Overdraft {
-  const type = text(form, "overdraftType");
-  const period = text(form, "overdraftPeriod");
-  return {
-    type,
-    ...(type === "absolute" || type === "percentage"
-      ? { value: Number(text(form, "overdraftValue") || 0) }
-      : {}),
-    ...(type !== "none" && period ? { period, recovery: text(form, "overdraftRecovery") } : {}),
-  };
-}
-
-/** Everything that the form says, as the API takes it. */
-function saidIn(form: FormData): Record<string, unknown> {
-  const price = text(form, "price");
-  return {
-    customer: { name: text(form, "customer"), externalId: orNull(form, "customerId") },
-    product: text(form, "product"),
-    sku: orNull(form, "sku"),
-    seatCount: text(form, "seats") ? Number(text(form, "seats")) : null,
-    overdraftSeatLimit: text(form, "seats") ? overdraftOf(form) : { type: "none" },
-    leasePeriod: orNull(form, "leasePeriod"),
-    unitPrice: price
-      ? { amount: price, currency: text(form, "currency").toUpperCase(), per: text(form, "per") }
-      : null,
-    validFrom: orNull(form, "validFrom"),
-    validUntil: orNull(form, "validUntil"),
-    timeZone: text(form, "timeZone") || "UTC",
-    contacts: { customerAdmin: contactOf(form, "admin"), accountOwner: contactOf(form, "owner") },
-  };
-}
-
-const same = (a: unknown, b: unknown) => JSON.stringify(a ?? null) === JSON.stringify(b ?? null);
-const dateOnly = (at: string | null | undefined) => (at ? at.slice(0, 10) : null);
-
-/** What differs from what is stored: the merge patch. */
-function patchOf(of: Entitlement, form: FormData): Record<string, unknown> {
-  const said = saidIn(form);
-  const stored: Record<string, unknown> = {
-    ...of,
-    customer: { name: of.customer.name, externalId: of.customer.externalId ?? null },
-    validFrom: dateOnly(of.validFrom),
-    validUntil: dateOnly(of.validUntil),
-    contacts: Object.fromEntries(
-      (["customerAdmin", "accountOwner"] as const).map((each) => {
-        const contact = of.contacts?.[each];
-        return [
-          each,
-          contact
-            ? { email: contact.email, name: contact.name ?? null, phone: contact.phone ?? null }
-            : null,
-        ];
-      }),
-    ),
-    overdraftSeatLimit: plainOverdraft(of.overdraftSeatLimit as Overdraft),
-  };
-  return Object.fromEntries(
-    Object.entries(said).filter(([name, value]) => !same(value, stored[name])),
-  );
-}
-
-/** An overdraft as the form says it: without what it has not. */
-const plainOverdraft = ({ type, value, period, recovery }: Overdraft): Overdraft => ({
-  type,
-  ...(value === undefined || value === null ? {} : { value }),
-  ...(period ? { period, recovery: recovery ?? "" } : {}),
-});
-
-/** What a change means for those who hold seats, in sentences. */
-export function meaningOf(of: Entitlement, patch: Record<string, unknown>): string[] {
-  const { seats } = of;
-  if (!seats || !("seatCount" in patch || "overdraftSeatLimit" in patch)) return [];
-  const purchased = (patch.seatCount as number | null | undefined) ?? of.seatCount;
-  if (purchased == null) return [t.meansNoSeats];
-  const limit = (patch.overdraftSeatLimit ?? of.overdraftSeatLimit) as Overdraft;
-  const cap = hardCapOf(purchased, limit);
-  return [
-    t.meansCap(purchased, cap),
-    cap !== null && seats.used > cap ? t.meansKeep(seats.used - cap) : "",
-    seats.used > purchased
-      ? t.meansOver(Math.min(seats.used, cap ?? seats.used) - purchased)
-      : seats.used > seats.purchased
-        ? t.meansWithin
-        : "",
-  ].filter(Boolean);
-}
-
-function TermFields({ of }: { of?: Entitlement }) {
-  const limit = (of?.overdraftSeatLimit ?? { type: "percentage", value: 20 }) as Overdraft;
-  const [type, setType] = useState(limit.type);
-  const contacts = of?.contacts;
-  return (
-    <>
-      <div class="columns">
-        <Input
-          label={t.customer}
-          name="customer"
-          required
-          maxLength={200}
-          defaultValue={of?.customer.name ?? ""}
-        />
-        <Input
-          label={t.customerId}
-          name="customerId"
-          maxLength={200}
-          defaultValue={of?.customer.externalId ?? ""}
-        />
-        <Input
-          label={t.product}
-          name="product"
-          required
-          maxLength={200}
-          defaultValue={of?.product ?? ""}
-        />
-        <Input label={t.sku} name="sku" maxLength={200} defaultValue={of?.sku ?? ""} />
-        <Input
-          label={t.seatsPurchased}
-          name="seats"
-          type="number"
-          min={0}
-          defaultValue={of ? (of.seatCount ?? "") : 100}
-          hint={t.emptyNoSeats}
-        />
-        <OverdraftFields
-          type={type}
-          value={limit.value}
-          onType={setType}
-          absolute={t.absolute}
-          names={["overdraftType", "overdraftValue"]}
-        />
-        {type !== "none" && (
-          <span class="pair">
-            <Input
-              label={t.overdraftPeriod}
-              name="overdraftPeriod"
-              placeholder="P30D"
-              defaultValue={limit.period ?? ""}
-              hint={t.overdraftPeriodHint}
-            />
-            <Input
-              label={t.overdraftRecovery}
-              name="overdraftRecovery"
-              placeholder="P10D"
-              defaultValue={limit.recovery ?? ""}
-              hint={t.overdraftRecoveryHint}
-            />
-          </span>
-        )}
-        <Input
-          label={t.leasePeriod}
-          name="leasePeriod"
-          placeholder="PT8H"
-          defaultValue={of?.leasePeriod ?? ""}
-          hint={t.leaseHint}
-        />
-        <span class="pair">
-          <Input
-            label={t.unitPrice}
-            name="price"
-            inputMode="decimal"
-            defaultValue={of?.unitPrice?.amount ?? ""}
-          />
-          <Input
-            label={t.currency}
-            name="currency"
-            maxLength={3}
-            defaultValue={of?.unitPrice?.currency ?? "USD"}
-          />
-          <Select
-            label={t.perWhat}
-            name="per"
-            options={[
-              ["month", t.per.month],
-              ["year", t.per.year],
-            ]}
-            defaultValue={of?.unitPrice?.per ?? "month"}
-          />
-        </span>
-        <Input
-          label={t.validFrom}
-          name="validFrom"
-          type="date"
-          defaultValue={dateOnly(of?.validFrom) ?? ""}
-        />
-        <Input
-          label={t.validTo}
-          name="validUntil"
-          type="date"
-          defaultValue={dateOnly(of?.validUntil) ?? ""}
-          hint={t.beginningUtc}
-        />
-        <Input label={t.timeZone} name="timeZone" defaultValue={of?.timeZone ?? "UTC"} />
-      </div>
-      {(["admin", "owner"] as const).map((prefix) => {
-        const contact = prefix === "admin" ? contacts?.customerAdmin : contacts?.accountOwner;
-        return (
-          <fieldset key={prefix}>
-            <legend>{prefix === "admin" ? t.customerAdmin : t.accountOwner}</legend>
-            <div class="columns">
-              <Input label={t.name} name={`${prefix}Name`} defaultValue={contact?.name ?? ""} />
-              <Input
-                label={t.email}
-                name={`${prefix}Email`}
-                type="email"
-                defaultValue={contact?.email ?? ""}
-              />
-              <Input
-                label={t.phone}
-                name={`${prefix}Phone`}
-                type="tel"
-                defaultValue={contact?.phone ?? ""}
-              />
-            </div>
-          </fieldset>
-        );
-      })}
-    </>
-  );
+/** What a change means for those who use it now, in sentences. */
+function meaningOf(of: Entitlement, foreseen: ChangedEntitlement): string[] {
+  const { seats, effects } = foreseen;
+  const found: string[] = [];
+  if (of.seats && !seats) found.push(t.meansNoSeats);
+  if (seats && effects && (effects.changes.seatCount || effects.changes.overdraftSeatLimit)) {
+    const keep = effects.seatsAboveHardCap;
+    found.push(t.meansCap(seats.purchased, foreseen.hardCap));
+    if (keep) found.push(t.meansKeep(keep));
+    if (seats.used > seats.purchased) found.push(t.meansOver(seats.used - seats.purchased - keep));
+    else if (of.seats && of.seats.used > of.seats.purchased) found.push(t.meansWithin);
+  }
+  if (foreseen.status !== of.status) found.push(t.meansStatus(t.status[foreseen.status]));
+  return found;
 }
 
 function EditTerms({
@@ -473,7 +254,12 @@ function EditTerms({
   onClose: () => void;
   onDone: () => Promise<void>;
 }) {
-  const [patch, setPatch] = useState<Record<string, unknown> | null>(null);
+  const [patch, setPatch] = useState<Record<string, unknown>>({});
+  const asked = useSettled(JSON.stringify(patch), SETTLE_MS);
+  const foreseen = useData(asked === "{}" ? null : `${path}?dryRun ${asked}`, async () => {
+    const body = JSON.parse(asked);
+    return (await call<ChangedEntitlement>("PATCH", path, { body, query: { dryRun: true } })).data;
+  });
   const [effective, setEffective] = useState("");
   const version = useData(`${path}#version`, () => call<Entitlement>("GET", path));
   const submit = async (form: FormData) => {
@@ -513,10 +299,10 @@ function EditTerms({
     try {
       setPatch(patchOf(of, new FormData(form)));
     } catch {
-      setPatch(null); // it is not whole yet
+      setPatch({}); // it is not whole yet
     }
   };
-  const meaning = patch ? meaningOf(of, patch) : [];
+  const meaning = foreseen.data ? meaningOf(of, foreseen.data) : [];
   return (
     <Dialog
       title={t.changeTerms}
@@ -538,6 +324,11 @@ function EditTerms({
           />
         )}
       </Field>
+      {foreseen.error && (
+        <p class="soft" role="status">
+          {t.wouldBeRefused(textOf(foreseen.error))}
+        </p>
+      )}
       {meaning.length > 0 && (
         <ul class="meaning" aria-live="polite">
           {meaning.map((each) => (

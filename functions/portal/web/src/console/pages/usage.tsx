@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { count, day } from "../../format";
-import { call, post, read } from "../api";
+import { call, Failure, post, read, Said } from "../api";
 import { useData } from "../data";
 import { t } from "../messages";
 import { may } from "../session";
@@ -21,6 +21,8 @@ import {
   Table,
   When,
 } from "../ui";
+
+import { type Overdraft, PriceFields, priceOf } from "./terms-form";
 
 const LIVE_MS = 10_000;
 
@@ -79,23 +81,21 @@ function saidIn(form: FormData, rows: (Terms | null)[]): unknown[] {
     if (form.get(`remove${n}`) === "on" || !value("key")) return [];
     const type = value("type");
     const { hardCap: _, ...kept } = before ?? ({} as Partial<Terms>);
-    const {
-      value: __,
-      type: ___,
-      ...clock
-    } = (before?.overdraftLimit ?? {}) as {
-      value?: number;
-      type?: string;
-    };
+    const price = priceOf(form, `price${n}`, "freeUnits");
+    const cap = value("cap");
     return [
       {
         ...kept,
         key: value("key"),
         limit: Number(value("limit")),
         resetSchedule: value("resets"),
+        customerCap: cap ? Number(cap) : null,
+        overdraftPrice: price,
         overdraftLimit: {
-          ...(type === "none" ? {} : clock),
           type,
+          ...(type !== "none" && value("lasts")
+            ? { period: value("lasts"), recovery: value("recovery") || "P10D" }
+            : {}),
           ...(type === "absolute" || type === "percentage"
             ? { value: Number(value("more") || 0) }
             : {}),
@@ -124,10 +124,18 @@ function EditLimits({
   const submit = async (form: FormData) => {
     const plain = ({ hardCap: _, ...kept }: Terms) => kept;
     const before = (of.usageLimits ?? []).map(plain);
-    const { etag } = await call("PATCH", path, {
-      body: { usageLimits: saidIn(form, rows) },
-      etag: version.data?.etag ?? null,
-    });
+    let etag: string | null;
+    try {
+      ({ etag } = await call("PATCH", path, {
+        body: { usageLimits: saidIn(form, rows) },
+        etag: version.data?.etag ?? null,
+      }));
+    } catch (error) {
+      if (!(error instanceof Failure) || error.kind !== "precondition-failed") throw error;
+      // The list is replaced as a whole: saving it would write over what somebody else did.
+      await onDone();
+      throw new Said(t.limitsConflict);
+    }
     await onDone();
     say(t.changedOf(of.customer.name), "status", async () => {
       await call("PATCH", path, { body: { usageLimits: before }, etag });
@@ -147,7 +155,7 @@ function EditLimits({
 }
 
 function LimitFields({ of, n }: { of: Terms | null; n: number }) {
-  const limit = (of?.overdraftLimit ?? { type: "none" }) as { type: string; value?: number };
+  const limit = (of?.overdraftLimit ?? { type: "none" }) as Overdraft;
   const [type, setType] = useState(limit.type);
   return (
     <fieldset>
@@ -185,6 +193,43 @@ function LimitFields({ of, n }: { of: Terms | null; n: number }) {
           ])}
         />
       </div>
+      <details>
+        <summary>{t.moreOfLimit}</summary>
+        <div class="columns">
+          {type !== "none" && (
+            <span class="pair">
+              <Input
+                label={t.overdraftPeriod}
+                name={`lasts${n}`}
+                placeholder="P30D"
+                defaultValue={limit.period ?? ""}
+                hint={t.overdraftPeriodHint}
+              />
+              <Input
+                label={t.overdraftRecovery}
+                name={`recovery${n}`}
+                placeholder="P10D"
+                defaultValue={limit.recovery ?? ""}
+                hint={t.overdraftRecoveryHint}
+              />
+            </span>
+          )}
+          <Input
+            label={t.customerCap}
+            name={`cap${n}`}
+            type="number"
+            min={0}
+            defaultValue={of?.customerCap ?? ""}
+            hint={t.customerCapHint}
+          />
+        </div>
+        <PriceFields
+          of={of?.overdraftPrice}
+          prefix={`price${n}`}
+          bases={["units"]}
+          free={of?.overdraftPrice?.freeUnits}
+        />
+      </details>
       {of && (
         <label class="check">
           <input type="checkbox" name={`remove${n}`} /> {t.removeLimit}

@@ -5,7 +5,7 @@ import { call, post, read } from "../api";
 import { useData } from "../data";
 import { t } from "../messages";
 import { go, setQuery, to, usePlace } from "../router";
-import type { Delivery, Page, Webhook } from "../types";
+import type { Delivery, DeliveryDetails, Page, Webhook } from "../types";
 import {
   Action,
   Badge,
@@ -13,6 +13,7 @@ import {
   Dialog,
   Empty,
   Input,
+  Json,
   Loaded,
   Quoted,
   SecretDialog,
@@ -311,27 +312,11 @@ export function WebhookPage({ id }: { id: string }) {
             </Loaded>
           </Card>
           {shown && (
-            <Dialog title={shown.type} onClose={() => setShown(null)}>
-              <p class="soft">{shown.eventId}</p>
-              {shown.failure && (
-                <p>
-                  <Quoted text={shown.failure} />
-                </p>
-              )}
-              <Table head={[t.when, t.answer, [t.took]]}>
-                {shown.attempts.map((each) => (
-                  <tr key={each.at}>
-                    <td>
-                      <When at={each.at} />
-                    </td>
-                    <td>
-                      {each.responseStatus ?? ""} {each.error && <Quoted text={each.error} />}
-                    </td>
-                    <td class="number">{each.durationMs} ms</td>
-                  </tr>
-                ))}
-              </Table>
-            </Dialog>
+            <DeliveryDialog
+              of={shown}
+              path={`${path}/deliveries/${shown.deliveryId}`}
+              onClose={() => setShown(null)}
+            />
           )}
           {isEditing && (
             <Dialog
@@ -388,5 +373,60 @@ export function WebhookPage({ id }: { id: string }) {
         </>
       )}
     </Loaded>
+  );
+}
+
+/** One delivery: what was sent, how often, and what the endpoint answered. */
+function DeliveryDialog({
+  of,
+  path,
+  onClose,
+}: {
+  of: Delivery;
+  path: string;
+  onClose: () => void;
+}) {
+  const found = useData(path, () => read<DeliveryDetails>(path));
+  return (
+    <Dialog title={of.type} onClose={onClose}>
+      <p class="soft">
+        {of.eventId}{" "}
+        {of.entitlementId && !of.isTest && (
+          <a href={to(["entitlements", of.entitlementId])}>{of.entitlementId}</a>
+        )}
+      </p>
+      {of.failure && (
+        <p>
+          <Quoted text={of.failure} />
+        </p>
+      )}
+      <Table head={[t.when, t.answer, [t.took]]}>
+        {of.attempts.map((each) => (
+          <tr key={each.at}>
+            <td>
+              <When at={each.at} />
+            </td>
+            <td>
+              {each.responseStatus ?? ""} {each.error && <Quoted text={each.error} />}
+            </td>
+            <td class="number">{each.durationMs} ms</td>
+          </tr>
+        ))}
+      </Table>
+      <Loaded of={found} rows={2}>
+        {(delivery) => (
+          <>
+            {delivery.answer && (
+              <>
+                <h3>{t.lastAnswer}</h3>
+                <pre class="json">{delivery.answer}</pre>
+              </>
+            )}
+            <h3>{t.sentBody}</h3>
+            <Json of={delivery.event} />
+          </>
+        )}
+      </Loaded>
+    </Dialog>
   );
 }

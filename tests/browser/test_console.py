@@ -573,7 +573,7 @@ def test_a_preview_says_what_the_api_would_refuse(console: Console, over: Globex
 def test_an_event_is_followed_to_its_deliveries(console: Console, over: Globex, api: Api) -> None:
     hook = {"url": "http://127.0.0.1:9/hook", "eventTypes": ["entitlement.updated"]}
     webhook_id = api.expect(201, "POST", "/v1/webhooks", hook)["webhookId"]
-    api.expect(200, "PATCH", over.path, {"seatCount": 1})
+    api.expect(200, "PATCH", over.path, {"seatCount": 4})
     wait_for(lambda: api.expect(200, "GET", f"/v1/webhooks/{webhook_id}/deliveries")["items"])
     page = console.sign_in("support", f"#/entitlements/{over.id}/messages")
     events = page.get_by_role("region", name="Events of the last 30 days")
@@ -581,7 +581,7 @@ def test_an_event_is_followed_to_its_deliveries(console: Console, over: Globex, 
     row.get_by_role("button", name="Details").click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_role("link", name="http://127.0.0.1:9/hook")).to_be_visible()
-    expect(dialog.locator("pre")).to_contain_text('"seatCount": 1')
+    expect(dialog.locator("pre")).to_contain_text('"seatCount": 4')
     dialog.get_by_role("link", name="http://127.0.0.1:9/hook").click()
     page.get_by_role("button", name="entitlement.updated").first.click()
     expect(page.get_by_role("dialog")).to_contain_text("cannot connect")

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from shared.clock import to_rfc3339
-from shared.dynamodb.keys import delivery_key, seat_record_key
+from shared.dynamodb.keys import delivery_key, denial_key, seat_record_key
 from shared.dynamodb.requests import BatchPut, Item, Put
 from shared.events import event_log, types
 from tests.unit.conftest import Api
@@ -74,3 +74,21 @@ def test_the_deliveries_of_an_event_are_found_at_every_endpoint(api: Api) -> Non
     assert api.call(route, {**path, "webhookId": ids[2]})[0] == 404
     for wrong in ("dlv_1", "evt_1"):
         assert api.call("GET /v1/deliveries/{deliveryId}", {"deliveryId": wrong})[0] == 404
+
+
+def test_a_delivery_names_who_was_denied(api: Api) -> None:
+    """Whoever has never held a seat is named by the denial."""
+    webhook_id = api.call("POST /v1/webhooks", body={"url": "http://127.0.0.1:9/"})[1]["webhookId"]
+    entitlement_id = api.create()
+    denial = {"hour": to_rfc3339(AT)[:13] + ":00:00Z", "attempts": 1}
+    sent = event(entitlement_id, types.SEAT_DENIED, denial=denial, seat={"seatKey": "seat00000009"})
+    person: Item = {"seatKey": "seat00000009", "seatId": "zoe", "seatName": "Zoe"}
+    key = denial_key(entitlement_id, "seat00000009", to_rfc3339(AT)[:13])
+    api.dynamodb.execute(Put(key, person))
+    item: Item = {"status": "pending", "type": types.SEAT_DENIED, "isTest": False, "attempts": []}
+    stored: Item = {**item, "event": json.dumps(sent)}
+    api.dynamodb.execute(Put(delivery_key(webhook_id, AT, ID), stored))
+    route = "GET /v1/webhooks/{webhookId}/deliveries/{deliveryId}"
+    path = {"deliveryId": f"dlv_{AT}_{ID}", "webhookId": webhook_id}
+    seat = api.call(route, path)[1]["event"]["data"]["seat"]
+    assert (seat["seatId"], seat["seatName"]) == ("zoe", "Zoe")

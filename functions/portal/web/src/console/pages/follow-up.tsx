@@ -21,6 +21,7 @@ import {
   priced,
   Quoted,
   Select,
+  StateBadge,
   say,
   Table,
   textOf,
@@ -360,6 +361,7 @@ function Column({
                 <Quoted text={entitlement.product} />
               </small>
               <span class="facts">
+                {entitlement.status !== "active" && <StateBadge of={entitlement} />}
                 {(worthOf(entitlement)?.amount ?? 0) > 0 && (
                   <span>{priced(worthOf(entitlement))}</span>
                 )}

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import aiohttp
 import yarl
@@ -21,6 +22,8 @@ TIMEOUT_SECONDS = 15
 RESPONSE_BYTES = 16_384
 ANSWER_BYTES = 500  # of them are on record
 AGENT = "Overdraft-Webhooks/1"
+# Control characters, and those that turn the direction of a text or end a line of it.
+_UNSHOWN = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 
 
 class PrivateAddress(OSError):
@@ -100,7 +103,7 @@ class WebhookSender:
                 lowered = {name.lower(): value for name, value in response.headers.items()}
                 retry_after = read_retry_after(lowered, int(now.timestamp()))
                 # Read a little of the answer, so that the connection can be used again.
-                answer = _begin(await response.content.read(RESPONSE_BYTES))
+                answer = _begin(await response.content.read(RESPONSE_BYTES), sent)
         except Exception as problem:
             # Whatever a receiver sends, it is an attempt on record. Once the status has come, the
             # rest of the answer does not matter.
@@ -109,10 +112,31 @@ class WebhookSender:
         return Attempt(int(now.timestamp() * 1000), spent, code, error, retry_after, answer)
 
 
-def _begin(answer: bytes) -> str:
-    """How an answer begins, as a text that can be stored and shown."""
-    text = answer[:ANSWER_BYTES].decode(errors="replace")
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", "\ufffd", text)
+def _begin(answer: bytes, sent: Mapping[str, Any]) -> str:
+    """How an answer begins, as a text that can be stored and shown.
+
+    It must outlive the erasure of a person. So what it quotes of the event's person is left out.
+    """
+    text = answer.decode(errors="replace")
+    for name in _persons_in(sent):
+        for written in {name, json.dumps(name)[1:-1], quote(name), quote(name, safe="")}:
+            text = re.sub(re.escape(written), "[…]", text, flags=re.IGNORECASE)
+    shown = re.sub(_UNSHOWN, "\ufffd", text)
+    return shown.encode()[:ANSWER_BYTES].decode(errors="ignore")
+
+
+def _persons_in(sent: Mapping[str, Any]) -> list[str]:
+    """What an event says of a person, the longest first: id, name, attributes, a requester."""
+    data = sent.get("data") or {}
+    seat, asked = data.get("seat") or {}, data.get("request") or {}
+    said = (
+        seat.get("seatId"),
+        seat.get("seatName"),
+        # What is shorter, such as a version, would be found everywhere.
+        *(text for text in (seat.get("attributes") or {}).values() if len(text) > 2),
+        asked.get("requester"),
+    )
+    return sorted((text for text in said if text), key=len, reverse=True)
 
 
 def sign(event_id: str, now: datetime, body: str, secrets: Sequence[str]) -> dict[str, str]:

@@ -75,6 +75,7 @@ def read(request: Request) -> Response:
 
 
 def _read(request: Request) -> Operation[DeliveryDetailsView]:
+    yield from fetch(request.path["webhookId"])
     item = yield from send(Get(delivery_key(request.path["webhookId"], *_event_of(request))))
     if item is None:
         raise NotFound("No delivery has this id.")

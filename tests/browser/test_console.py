@@ -427,18 +427,23 @@ def test_of_two_people_the_second_sees_what_changed(
     page.get_by_role("button", name="Change", exact=True).click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Product").fill("CAD Ultra")
-    api.expect(200, "PATCH", over.path, {"seatCount": 3})
+    theirs = {"type": "percentage", "value": 50}
+    body = {"seatCount": 3, "overdraftSeatLimit": theirs, "sku": "S2"}
+    api.expect(200, "PATCH", over.path, body)
     console.expected.append("412")
     dialog.get_by_role("button", name="Save").click()
     expect(dialog.get_by_role("alert")).to_contain_text("Somebody else has changed it")
     expect(dialog.get_by_label("Product")).to_have_value("CAD Ultra")
     assert api.expect(200, "GET", over.path)["product"] == "CAD Pro"
     expect(page.get_by_role("region", name="History")).to_contain_text("seatCount")
+    expect(dialog).to_contain_text("Changed meanwhile")
+    expect(dialog).to_contain_text("CAD Pro · S2")
     # What the other one changed stays.
     dialog.get_by_role("button", name="Save").click()
     expect(dialog).to_have_count(0)
     kept = api.expect(200, "GET", over.path)
-    assert (kept["product"], kept["seatCount"]) == ("CAD Ultra", 3)
+    assert (kept["product"], kept["seatCount"], kept["sku"]) == ("CAD Ultra", 3, "S2")
+    assert kept["overdraftSeatLimit"]["type"] == "percentage"
 
 
 def test_what_nobody_touched_stays_as_it_was(console: Console, api: Api) -> None:
@@ -557,6 +562,52 @@ def test_what_few_need_is_changed_and_kept_in_forms(console: Console, api: Api) 
     wait_for(lambda: api.expect(200, "GET", path)["metadata"] == made["metadata"])
     restored = api.expect(200, "GET", path)
     assert {name: restored[name] for name in changed} == {name: made[name] for name in changed}
+
+
+def test_notes_that_cannot_be_written_in_lines_stay_as_they_are(console: Console, api: Api) -> None:
+    console.expected += ["400"]  # the preview of a cap that is none
+    notes = {"a:b": "x", "note": " two\nlines "}
+    body = {"product": "P", "customer": {"name": "Hooli"}, "seatCount": 3, "metadata": notes}
+    made = api.expect(201, "POST", "/v1/entitlements", body)
+    path = f"/v1/entitlements/{made['entitlementId']}"
+    page = console.sign_in("admin", f"#/entitlements/{made['entitlementId']}/terms")
+    page.get_by_role("button", name="Change", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Product").fill("Q")
+    # What is not valid is shown, also where it was folded away.
+    borrowing = dialog.get_by_text("Leases, borrowing")
+    borrowing.click()
+    dialog.get_by_label("Customer's own cap").fill("-3")
+    borrowing.click()
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog.get_by_label("Customer's own cap")).to_be_visible()
+    dialog.get_by_label("Customer's own cap").fill("")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_have_count(0)
+    kept = api.expect(200, "GET", path)
+    assert (kept["product"], kept["metadata"], kept["customerCap"]) == ("Q", notes, None)
+
+
+def test_an_entitlement_of_usage_alone_is_made_in_the_form(console: Console, api: Api) -> None:
+    page = console.sign_in("admin", "#/entitlements")
+    page.get_by_role("button", name="New entitlement").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Customer", exact=True).fill("Umbrella")
+    dialog.get_by_label("Product").fill("API")
+    dialog.get_by_label("Seats purchased").fill("")
+    dialog.get_by_text("A usage limit").click()
+    limit = dialog.get_by_role("group", name="New limit")
+    limit.get_by_label("Purchased").fill("500")
+    dialog.get_by_role("button", name="Create").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("A usage limit needs a key")
+    limit.get_by_label("Key").fill("calls")
+    dialog.get_by_role("button", name="Create").click()
+    expect(page.get_by_role("heading", name="Umbrella")).to_be_visible()
+    found = re.search(r"entitlements/(ent_\w+)", page.url)
+    assert found
+    made = api.expect(200, "GET", f"/v1/entitlements/{found[1]}")
+    assert made["seatCount"] is None
+    assert [(each["key"], each["limit"]) for each in made["usageLimits"]] == [("calls", 500)]
 
 
 def test_a_preview_says_what_the_api_would_refuse(console: Console, over: Globex) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 
 import pytest
 
@@ -48,12 +49,32 @@ def url() -> Iterator[str]:
     ],
 )
 def test_the_beginning_of_an_answer(url: str, answer: bytes, expected: str) -> None:
+    assert answered(url, answer, {}) == expected
+
+
+def answered(url: str, answer: bytes, data: dict[str, Any]) -> str:
     Endpoint.answer = answer
 
     async def post() -> str:
         async with WebhookSender(insecure_hosts("127.0.0.1")) as sender:
-            attempt = await sender.post(url, {"id": "evt_1", "type": "t", "data": {}}, [SECRET])
+            attempt = await sender.post(url, {"id": "evt_1", "type": "t", "data": data}, [SECRET])
         assert attempt.code == 500
         return attempt.answer
 
-    assert asyncio.run(post()) == expected
+    return asyncio.run(post())
+
+
+def test_what_an_answer_quotes_of_a_person_is_left_out(url: str) -> None:
+    """It stays for 30 days, and the person may be erased before."""
+    seat = {"seatId": "Zoë@c.example", "seatName": "Zoë Lee", "attributes": {"host": "zoe-pc"}}
+    answer = (
+        'no user "zo\\u00eb@c.example" (Zo%C3%AB%40c.example, ZOË LEE, zoe-pc)'.encode()
+        + b" " * 400
+        + "Zoë@c.example".encode() * 20
+    )
+    shown = answered(url, answer, {"seat": seat, "request": None})
+    assert shown.startswith('no user "[…]" ([…], […], […])')
+    for part in ("zo", "Zo", "ZO", "c.example"):
+        assert part not in shown
+    asked = {"requester": "Mallory", "seats": 3}
+    assert answered(url, b"mallory wants 3", {"request": asked}) == "[…] wants 3"

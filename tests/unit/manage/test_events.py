@@ -72,6 +72,8 @@ def test_the_deliveries_of_an_event_are_found_at_every_endpoint(api: Api) -> Non
     status, one, _ = api.call(route, path)
     assert (status, one["answer"], one["event"]["type"]) == (200, "<b>no</b>", types.EXPIRED)
     assert api.call(route, {**path, "webhookId": ids[2]})[0] == 404
+    assert api.call("DELETE /v1/webhooks/{webhookId}", path)[0] == 204
+    assert api.call(route, path)[0] == 404
     for wrong in ("dlv_1", "evt_1"):
         assert api.call("GET /v1/deliveries/{deliveryId}", {"deliveryId": wrong})[0] == 404
 

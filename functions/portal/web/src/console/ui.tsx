@@ -316,6 +316,14 @@ export function Field({
   );
 }
 
+/** Fields that few people need. They unfold when one of them is not valid. */
+export const Folded = ({ title, children }: Children & { title: string }) => (
+  <details ref={(box) => box?.addEventListener("invalid", () => (box.open = true), true)}>
+    <summary>{title}</summary>
+    {children}
+  </details>
+);
+
 /** A field for one line. */
 export const Input = ({
   label,

@@ -674,7 +674,7 @@ export const de: Messages = {
   } as Record<string, string>,
   charge: "Berechnet",
   charges: { by_month: "jeder Monat für sich", to_end_of_term: "bis zum Ende der Laufzeit" },
-  minimum: "Mindestens im Monat",
+  minimum: "Mindestbetrag im Monat",
   freeUnits: "Ohne Kosten",
   showCharges: "Der Kunde sieht die Kosten im Portal",
   notices: "Hinweise und E-Mail",
@@ -697,7 +697,7 @@ export const de: Messages = {
   numbersNeeded: "Schreiben Sie ganze Zahlen, mit Komma dazwischen.",
   wouldBeRefused: (why: string) => `Das würde abgelehnt: ${why}`,
   meansStatus: (status: string) => `Die Berechtigung ist dann ${status}.`,
-  moreOfLimit: "Dauer, eigene Grenze des Kunden und Preis",
+  moreOfLimit: "Zeit der Überziehung, eigene Grenze des Kunden und Preis",
   limitsConflict:
     "Jemand hat die Berechtigung inzwischen geändert. Die Liste wird als Ganzes gespeichert: Schließen Sie das Fenster, öffnen Sie es neu und ändern Sie dort.",
   eventsOf: "Ereignisse der letzten 30 Tage",
@@ -740,4 +740,11 @@ export const de: Messages = {
   deployed: "eingespielt",
   parameters: (number: number) => counted(number, "Parameter", "Parameter"),
   parametersHint: "Parameter ändert man, indem man den Stack neu einspielt.",
+  noteTwice: (name: string) => `Es gibt zwei Notizen namens ${name}.`,
+  notesByApi:
+    "Manche Notizen haben Zeilenumbrüche oder Doppelpunkte im Namen: Sie werden über die API geändert.",
+  amountNeeded: "Ein Preis braucht einen Betrag.",
+  keyNeeded: "Ein Kontingent braucht einen Schlüssel, etwa exports.",
+  aUsageLimit: "Ein Kontingent",
+  changedMeanwhile: "Inzwischen geändert",
 };

@@ -665,7 +665,7 @@ export const en = {
   } as Record<string, string>,
   charge: "Charged",
   charges: { by_month: "each month by itself", to_end_of_term: "for the rest of the term" },
-  minimum: "Least of a month",
+  minimum: "Monthly minimum",
   freeUnits: "Free of charge",
   showCharges: "The customer sees the costs in the portal",
   notices: "Notices and e-mail",
@@ -688,7 +688,7 @@ export const en = {
   numbersNeeded: "Write whole numbers, with commas between them.",
   wouldBeRefused: (why: string) => `It would be refused: ${why}`,
   meansStatus: (status: string) => `The entitlement is ${status} then.`,
-  moreOfLimit: "Period, customer's cap and price",
+  moreOfLimit: "Overdraft period, customer's cap and price",
   limitsConflict:
     "Somebody has changed the entitlement meanwhile. The list of limits is saved as a whole: close this, open it again and make your change there.",
   eventsOf: "Events of the last 30 days",
@@ -731,6 +731,12 @@ export const en = {
   deployed: "deployed",
   parameters: (number: number) => counted(number, "parameter", "parameters"),
   parametersHint: "Parameters are changed by deploying the stack again.",
+  noteTwice: (name: string) => `There are two notes called ${name}.`,
+  notesByApi: "Some notes have line breaks or colons in their names: they are changed by the API.",
+  amountNeeded: "A price needs an amount.",
+  keyNeeded: "A usage limit needs a key, such as exports.",
+  aUsageLimit: "A usage limit",
+  changedMeanwhile: "Changed meanwhile",
 };
 
 export type Messages = typeof en;

@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import { Said } from "../api";
 import { t } from "../messages";
 import type { Entitlement } from "../types";
-import { Field, Input, OverdraftFields, Select } from "../ui";
+import { Field, Folded, Input, OverdraftFields, Select } from "../ui";
 
 export interface Overdraft {
   type: string;
@@ -46,6 +46,9 @@ function contactOf(form: FormData, prefix: string) {
   return email ? { email, ...more } : null;
 }
 
+/** Of an empty one the API knows what is usual. */
+export const recoveryOf = (recovery: string) => (recovery ? { recovery } : {});
+
 function overdraftOf(form: FormData): Overdraft {
   const type = text(form, "overdraftType");
   const period = text(form, "overdraftPeriod");
@@ -54,7 +57,9 @@ function overdraftOf(form: FormData): Overdraft {
     ...(type === "absolute" || type === "percentage"
       ? { value: Number(text(form, "overdraftValue") || 0) }
       : {}),
-    ...(type !== "none" && period ? { period, recovery: text(form, "overdraftRecovery") } : {}),
+    ...(type !== "none" && period
+      ? { period, ...recoveryOf(text(form, "overdraftRecovery")) }
+      : {}),
   };
 }
 
@@ -73,7 +78,11 @@ function numbers(form: FormData, name: string): number[] {
 /** A price of overdraft, of seats or of a usage limit; null: it costs nothing. */
 export function priceOf(form: FormData, prefix: string, free: string) {
   const amount = text(form, `${prefix}Amount`);
-  if (!amount) return null;
+  if (!amount) {
+    if (orNull(form, `${prefix}Minimum`) || numberOrNull(form, `${prefix}Free`))
+      throw new Said(t.amountNeeded);
+    return null;
+  }
   return {
     amount,
     currency: text(form, `${prefix}Currency`).toUpperCase(),
@@ -103,15 +112,27 @@ function helpOf(form: FormData) {
   return showContact || requestUrl ? { showContact, requestUrl } : null;
 }
 
-/** Notes, one a line: `name: value`. */
+/** Whether notes can be written one a line, `name: value`, and read again as they were. */
+const isWritable = (notes: Record<string, string>) =>
+  Object.entries(notes).every(
+    ([name, value]) =>
+      !/[:\n]/.test(name) && !/\n/.test(value) && name === name.trim() && value === value.trim(),
+  );
+
+const linesOf = (notes: Record<string, string>) =>
+  Object.entries(notes)
+    .map(([name, value]) => `${name}: ${value}`)
+    .join("\n");
+
+/** The notes of such lines. */
 function metadataOf(lines: string): Record<string, string> {
-  const found: Record<string, string> = {};
+  const found = new Map<string, string>();
   for (const line of lines.split("\n").filter((each) => each.trim())) {
     const [, name, value] = /^\s*([^:]+?)\s*:\s*(.*?)\s*$/.exec(line) ?? [];
-    if (!name) throw new Said(t.metadataNeeded);
-    found[name] = value ?? "";
+    if (!name || found.has(name)) throw new Said(name ? t.noteTwice(name) : t.metadataNeeded);
+    found.set(name, value ?? "");
   }
-  return found;
+  return Object.fromEntries(found);
 }
 
 /** Everything that the form says, as the API takes it. */
@@ -122,7 +143,7 @@ export function saidIn(form: FormData): Record<string, unknown> {
     product: text(form, "product"),
     sku: orNull(form, "sku"),
     seatCount: text(form, "seats") ? Number(text(form, "seats")) : null,
-    overdraftSeatLimit: text(form, "seats") ? overdraftOf(form) : { type: "none" },
+    overdraftSeatLimit: overdraftOf(form),
     leasePeriod: orNull(form, "leasePeriod"),
     unitPrice: price
       ? { amount: price, currency: text(form, "currency").toUpperCase(), per: text(form, "per") }
@@ -139,7 +160,7 @@ export function saidIn(form: FormData): Record<string, unknown> {
     overdraftPrice: priceOf(form, "overdraftPrice", "freeSeats"),
     showCharges: form.get("showCharges") === "on",
     denialHelp: helpOf(form),
-    metadata: metadataOf(text(form, "metadata")),
+    ...(form.has("metadata") ? { metadata: metadataOf(text(form, "metadata")) } : {}),
     contacts: { customerAdmin: contactOf(form, "admin"), accountOwner: contactOf(form, "owner") },
   };
 }
@@ -174,6 +195,7 @@ export function patchOf(of: Entitlement, form: FormData): Record<string, unknown
       }),
     ),
     overdraftSeatLimit: plainOverdraft(of.overdraftSeatLimit as Overdraft),
+    denialHelp: of.denialHelp?.showContact || of.denialHelp?.requestUrl ? of.denialHelp : null,
   };
   const patch = Object.fromEntries(
     Object.entries(said).filter(([name, value]) => !same(value, stored[name])),
@@ -332,8 +354,7 @@ export function TermFields({ of }: { of?: Entitlement }) {
 function MoreFields({ of }: { of?: Entitlement }) {
   return (
     <>
-      <details>
-        <summary>{t.borrowing}</summary>
+      <Folded title={t.borrowing}>
         <div class="columns">
           <Input
             label={t.overdraftLease}
@@ -372,9 +393,8 @@ function MoreFields({ of }: { of?: Entitlement }) {
             hint={t.customerCapHint}
           />
         </div>
-      </details>
-      <details>
-        <summary>{t.pricing}</summary>
+      </Folded>
+      <Folded title={t.pricing}>
         <PriceFields
           of={of?.overdraftPrice}
           prefix="overdraftPrice"
@@ -385,10 +405,9 @@ function MoreFields({ of }: { of?: Entitlement }) {
           <input type="checkbox" name="showCharges" defaultChecked={of?.showCharges ?? false} />{" "}
           {t.showCharges}
         </label>
-      </details>
+      </Folded>
       {of && (
-        <details>
-          <summary>{t.notices}</summary>
+        <Folded title={t.notices}>
           <div class="columns">
             <Input
               label={t.thresholds}
@@ -427,10 +446,9 @@ function MoreFields({ of }: { of?: Entitlement }) {
               </fieldset>
             ))}
           </div>
-        </details>
+        </Folded>
       )}
-      <details>
-        <summary>{t.denialHelp}</summary>
+      <Folded title={t.denialHelp}>
         <label class="check">
           <input
             type="checkbox"
@@ -446,22 +464,23 @@ function MoreFields({ of }: { of?: Entitlement }) {
           defaultValue={of?.denialHelp?.requestUrl ?? ""}
           hint={t.requestUrlHint}
         />
-      </details>
-      <details>
-        <summary>{t.metadata}</summary>
-        <Field label={t.metadata} hint={t.metadataHint}>
-          {(id) => (
-            <textarea
-              id={id}
-              name="metadata"
-              rows={4}
-              defaultValue={Object.entries(of?.metadata ?? {})
-                .map(([name, value]) => `${name}: ${value}`)
-                .join("\n")}
-            />
-          )}
-        </Field>
-      </details>
+      </Folded>
+      <Folded title={t.metadata}>
+        {isWritable(of?.metadata ?? {}) ? (
+          <Field label={t.metadata} hint={t.metadataHint}>
+            {(id) => (
+              <textarea
+                id={id}
+                name="metadata"
+                rows={4}
+                defaultValue={linesOf(of?.metadata ?? {})}
+              />
+            )}
+          </Field>
+        ) : (
+          <p class="soft">{t.notesByApi}</p>
+        )}
+      </Folded>
     </>
   );
 }

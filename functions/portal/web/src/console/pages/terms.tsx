@@ -24,6 +24,7 @@ import {
   Dialog,
   Empty,
   Field,
+  Folded,
   Input,
   Loaded,
   Quoted,
@@ -35,6 +36,7 @@ import {
 import { fieldTime } from "../zoned";
 import { History } from "./audit";
 import { type Overdraft, orNull, patchOf, saidIn, TermFields } from "./terms-form";
+import { LimitFields, limitsIn } from "./usage";
 
 const SETTLE_MS = 300;
 
@@ -243,6 +245,14 @@ function meaningOf(of: Entitlement, foreseen: ChangedEntitlement): string[] {
   return found;
 }
 
+/** What somebody else has changed since a dialog was opened: each term as it is now. */
+function changedMeanwhile(base: Entitlement, of: Entitlement): string[] {
+  const before = new Map(termsOf(base));
+  return termsOf(of)
+    .filter(([name, value]) => before.get(name) !== value)
+    .map(([name, value]) => `${name}: ${value}`);
+}
+
 function EditTerms({
   of,
   path,
@@ -254,6 +264,9 @@ function EditTerms({
   onClose: () => void;
   onDone: () => Promise<void>;
 }) {
+  // As it was when the dialog was opened: what differs from it is what this person changed.
+  const [base] = useState(of);
+  const [problem, setProblem] = useState("");
   const [patch, setPatch] = useState<Record<string, unknown>>({});
   const asked = useSettled(JSON.stringify(patch), SETTLE_MS);
   const foreseen = useData(asked === "{}" ? null : `${path}?dryRun ${asked}`, async () => {
@@ -263,7 +276,7 @@ function EditTerms({
   const [effective, setEffective] = useState("");
   const version = useData(`${path}#version`, () => call<Entitlement>("GET", path));
   const submit = async (form: FormData) => {
-    const found = patchOf(of, form);
+    const found = patchOf(base, form);
     if (!Object.keys(found).length) throw new Said(t.nothingChanged);
     if (effective) {
       const effectiveAt = new Date(effective).toISOString();
@@ -281,12 +294,16 @@ function EditTerms({
         await Promise.all([version.reload(), onDone()]);
       throw error;
     }
+    const stored = of as unknown as Record<string, unknown>;
     const before = Object.fromEntries(
-      Object.keys(found).map((name) => [
-        name,
-        (of as unknown as Record<string, unknown>)[name] ?? null,
-      ]),
+      Object.keys(found).map((name) => [name, stored[name] ?? null]),
     ) as EntitlementPatch;
+    if (found.metadata)
+      // In a merge patch what was added is removed by null.
+      before.metadata = {
+        ...Object.fromEntries(Object.keys(found.metadata).map((name) => [name, null])),
+        ...of.metadata,
+      } as never;
     await onDone();
     say(t.changedOf(of.customer.name), "status", async () => {
       // As it was left: what somebody has changed since is not written over.
@@ -297,9 +314,11 @@ function EditTerms({
   const preview = (event: Event) => {
     const form = (event.currentTarget as HTMLElement).closest("form") as HTMLFormElement;
     try {
-      setPatch(patchOf(of, new FormData(form)));
-    } catch {
+      setPatch(patchOf(base, new FormData(form)));
+      setProblem("");
+    } catch (error) {
       setPatch({}); // it is not whole yet
+      setProblem(textOf(error));
     }
   };
   const meaning = foreseen.data ? meaningOf(of, foreseen.data) : [];
@@ -311,7 +330,7 @@ function EditTerms({
       submit={effective ? t.schedule : t.save}
     >
       <div onInput={preview}>
-        <TermFields of={of} />
+        <TermFields of={base} />
       </div>
       <Field label={t.takesEffect} hint={t.takesEffectHint}>
         {(id) => (
@@ -324,6 +343,17 @@ function EditTerms({
           />
         )}
       </Field>
+      {changedMeanwhile(base, of).length > 0 && (
+        <p role="status">
+          <Badge kind="near">{t.changedMeanwhile}</Badge>{" "}
+          <Quoted text={changedMeanwhile(base, of).join("; ")} />
+        </p>
+      )}
+      {problem && (
+        <p class="soft" role="status">
+          {problem}
+        </p>
+      )}
       {foreseen.error && (
         <p class="soft" role="status">
           {t.wouldBeRefused(textOf(foreseen.error))}
@@ -346,9 +376,11 @@ export function NewEntitlement({ onClose }: { onClose: () => void }) {
       Object.entries(saidIn(form)).filter(([, value]) => value !== null),
     );
     const externalId = orNull(form, "externalId");
+    const usageLimits = limitsIn(form, [null]);
     const made = await post<Entitlement>("v1/entitlements", {
       ...said,
       ...(externalId ? { externalId } : {}),
+      ...(usageLimits.length ? { usageLimits } : {}),
     });
     say(t.created);
     go(to(["entitlements", made.entitlementId]));
@@ -357,6 +389,9 @@ export function NewEntitlement({ onClose }: { onClose: () => void }) {
     <Dialog title={t.newEntitlement} onClose={onClose} onSubmit={submit} submit={t.create}>
       <Input label={t.externalId} name="externalId" maxLength={100} hint={t.externalIdHint} />
       <TermFields />
+      <Folded title={t.aUsageLimit}>
+        <LimitFields of={null} n={0} />
+      </Folded>
     </Dialog>
   );
 }

@@ -11,6 +11,7 @@ import {
   Card,
   Dialog,
   Empty,
+  Folded,
   Input,
   Loaded,
   Meter,
@@ -22,7 +23,7 @@ import {
   When,
 } from "../ui";
 
-import { type Overdraft, PriceFields, priceOf } from "./terms-form";
+import { type Overdraft, PriceFields, priceOf, recoveryOf } from "./terms-form";
 
 const LIVE_MS = 10_000;
 
@@ -75,10 +76,12 @@ type Terms = NonNullable<Entitlement["usageLimits"]>[number];
 type Resets = "monthly" | "on_renewal" | "never";
 
 /** The limits as the form has them: what it does not know stays as it is. */
-function saidIn(form: FormData, rows: (Terms | null)[]): unknown[] {
+export function limitsIn(form: FormData, rows: (Terms | null)[]): unknown[] {
   return rows.flatMap((before, n) => {
     const value = (name: string) => String(form.get(`${name}${n}`) ?? "").trim();
-    if (form.get(`remove${n}`) === "on" || !value("key")) return [];
+    if (form.get(`remove${n}`) === "on") return [];
+    if (!value("key") && Number(value("limit"))) throw new Said(t.keyNeeded);
+    if (!value("key")) return [];
     const type = value("type");
     const { hardCap: _, ...kept } = before ?? ({} as Partial<Terms>);
     const price = priceOf(form, `price${n}`, "freeUnits");
@@ -94,7 +97,7 @@ function saidIn(form: FormData, rows: (Terms | null)[]): unknown[] {
         overdraftLimit: {
           type,
           ...(type !== "none" && value("lasts")
-            ? { period: value("lasts"), recovery: value("recovery") || "P10D" }
+            ? { period: value("lasts"), ...recoveryOf(value("recovery")) }
             : {}),
           ...(type === "absolute" || type === "percentage"
             ? { value: Number(value("more") || 0) }
@@ -127,7 +130,7 @@ function EditLimits({
     let etag: string | null;
     try {
       ({ etag } = await call("PATCH", path, {
-        body: { usageLimits: saidIn(form, rows) },
+        body: { usageLimits: limitsIn(form, rows) },
         etag: version.data?.etag ?? null,
       }));
     } catch (error) {
@@ -154,7 +157,7 @@ function EditLimits({
   );
 }
 
-function LimitFields({ of, n }: { of: Terms | null; n: number }) {
+export function LimitFields({ of, n }: { of: Terms | null; n: number }) {
   const limit = (of?.overdraftLimit ?? { type: "none" }) as Overdraft;
   const [type, setType] = useState(limit.type);
   return (
@@ -193,8 +196,7 @@ function LimitFields({ of, n }: { of: Terms | null; n: number }) {
           ])}
         />
       </div>
-      <details>
-        <summary>{t.moreOfLimit}</summary>
+      <Folded title={t.moreOfLimit}>
         <div class="columns">
           {type !== "none" && (
             <span class="pair">
@@ -229,7 +231,7 @@ function LimitFields({ of, n }: { of: Terms | null; n: number }) {
           bases={["units"]}
           free={of?.overdraftPrice?.freeUnits}
         />
-      </details>
+      </Folded>
       {of && (
         <label class="check">
           <input type="checkbox" name={`remove${n}`} /> {t.removeLimit}

@@ -111,12 +111,13 @@ def _list(request: Request) -> Operation[ResultPage]:
 
 def list_of_event(request: Request) -> Response:
     """List the deliveries of one event, in the order of their endpoints' ids."""
-    return pagination.respond(request, _of_event(request, *_event_of(request)))
+    return pagination.respond(request, _of_event(request))
 
 
-def _of_event(request: Request, at_ms: int, event_id: str) -> Operation[ResultPage]:
+def _of_event(request: Request) -> Operation[ResultPage]:
     """A page reads as many endpoints as it may have deliveries, and may have fewer, or none."""
     endpoints, start = yield from page_of(request)
+    at_ms, event_id = _event_of(request)
     keys: dict[Key, Item] = {delivery_key(each["sk"], at_ms, event_id): each for each in endpoints}
     found = (yield from send(BatchGet(tuple(keys)))) if keys else {}
     items: list[EventDeliveryView] = [

@@ -22,6 +22,7 @@ LAST = ("DELETE", "erase", "rotate-secret", "seats/release")
 NOT_HERE = {
     "PUT /v1/entitlements/{entitlementId}/true-up/lines/{lineId}/decision",
     "POST /v1/webhooks/{webhookId}/deliveries/{deliveryId}/resend",
+    "GET /v1/webhooks/{webhookId}/deliveries/{deliveryId}",
     "GET /v1/entitlements/{entitlementId}/explain",
 }
 

@@ -15,6 +15,7 @@ from shared.dynamodb.paging import ResultPage, read_filtered
 from shared.dynamodb.requests import NO_NAMES, BatchGet, Get, Item, Operation, Query, send
 from shared.events.enrichment import enrich, keys_of
 from shared.problems import InvalidRequest, NotFound
+from shared.webhooks.endpoints import delivery_id
 
 _DELIVERY_ID = re.compile(r"dlv_(\d{13})_(evt_[a-z2-7]{24})", re.ASCII)
 
@@ -151,7 +152,7 @@ def _view(item: Item) -> DeliveryView:
     at, _, event_id = item["sk"].partition("#")
     due = item.get("dueAt") if item["status"] == "pending" else None
     return {
-        "deliveryId": f"dlv_{at}_{event_id}",
+        "deliveryId": delivery_id(int(at), event_id),
         "eventId": event_id,
         "type": item["type"],
         "entitlementId": item.get("entitlementId"),

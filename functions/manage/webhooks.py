@@ -6,7 +6,6 @@ A request to send something is stored as an item. The stream passes it on, like 
 import base64
 import json
 import os
-import re
 import secrets
 from collections.abc import Mapping
 from typing import Any, TypedDict
@@ -48,7 +47,6 @@ from shared.webhooks import channels, endpoints, url_policy
 WRITTEN = ("url", "format", "eventTypes", "entitlementId", "customer", "description", "enabled")
 REQUEST_SECONDS = 86_400
 MOST_ENDPOINTS = 1_000  # all of them are read for every event
-_DELIVERY_ID = re.compile(r"dlv_(\d{13})_(evt_[a-z2-7]{24})", re.ASCII)
 _insecure = url_policy.insecure_hosts(os.environ.get("INSECURE_WEBHOOK_HOSTS", ""))
 
 
@@ -292,7 +290,7 @@ def send_test(request: Request) -> Response:
     webhook_id = request.path["webhookId"]
     event = webhook_samples.sample(webhook_id, kind, request.now_ms, request.request_id)
     command = {"webhookId": webhook_id, "event": event, "attempt": 0}
-    delivery_id = f"dlv_{request.now_ms:013d}_{event['id']}"
+    delivery_id = endpoints.delivery_id_of(event)
     return ask(request, command, {"eventId": event["id"], "deliveryId": delivery_id})
 
 

@@ -23,9 +23,14 @@ def circuit_seconds(failing: int) -> int:
     return max(60, min(failing // 4, 1_800))
 
 
+def delivery_id(at_ms: int, event_id: str) -> str:
+    """The id of the deliveries of an event of this time, at every endpoint the same."""
+    return f"dlv_{at_ms:013d}_{event_id}"
+
+
 def delivery_id_of(event: Mapping[str, Any]) -> str:
-    """The id of an event's deliveries, at every endpoint the same."""
-    return f"dlv_{from_rfc3339_ms(event['timestamp']):013d}_{event['id']}"
+    """The id of an event's deliveries."""
+    return delivery_id(from_rfc3339_ms(event["timestamp"]), event["id"])
 
 
 def wants(endpoint: Item, event: Mapping[str, Any]) -> bool:

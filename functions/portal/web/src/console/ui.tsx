@@ -318,7 +318,7 @@ export function Field({
 
 /** Fields that few people need. They unfold when one of them is not valid. */
 export const Folded = ({ title, children }: Children & { title: string }) => (
-  <details ref={(box) => box?.addEventListener("invalid", () => (box.open = true), true)}>
+  <details onInvalidCapture={(event) => event.currentTarget.setAttribute("open", "")}>
     <summary>{title}</summary>
     {children}
   </details>
@@ -369,18 +369,18 @@ export const OverdraftFields = ({
   value,
   onType,
   absolute,
-  names: [typeName, valueName],
+  prefix,
 }: {
   type: string;
   value: number | null | undefined;
   onType: (type: string) => void;
   absolute: string;
-  names: [type: string, value: string];
+  prefix: string;
 }) => (
   <span class="pair">
     <Select
       label={t.overdraftLimit}
-      name={typeName}
+      name={`${prefix}Type`}
       value={type}
       onChange={(event) => onType(event.currentTarget.value)}
       options={[
@@ -391,7 +391,13 @@ export const OverdraftFields = ({
       ]}
     />
     {(type === "absolute" || type === "percentage") && (
-      <Input label={t.value} name={valueName} type="number" min={0} defaultValue={value ?? 0} />
+      <Input
+        label={t.value}
+        name={`${prefix}Value`}
+        type="number"
+        min={0}
+        defaultValue={value ?? 0}
+      />
     )}
   </span>
 );

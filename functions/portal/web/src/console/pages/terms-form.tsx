@@ -46,20 +46,18 @@ function contactOf(form: FormData, prefix: string) {
   return email ? { email, ...more } : null;
 }
 
-/** Of an empty one the API knows what is usual. */
-export const recoveryOf = (recovery: string) => (recovery ? { recovery } : {});
-
-function overdraftOf(form: FormData): Overdraft {
-  const type = text(form, "overdraftType");
-  const period = text(form, "overdraftPeriod");
+/** What `OverdraftFields` and `PeriodFields` with this prefix say. */
+export function overdraftOf(form: FormData, prefix: string): Overdraft {
+  const type = text(form, `${prefix}Type`);
+  const period = text(form, `${prefix}Period`);
+  const recovery = text(form, `${prefix}Recovery`);
   return {
     type,
     ...(type === "absolute" || type === "percentage"
-      ? { value: Number(text(form, "overdraftValue") || 0) }
+      ? { value: Number(text(form, `${prefix}Value`) || 0) }
       : {}),
-    ...(type !== "none" && period
-      ? { period, ...recoveryOf(text(form, "overdraftRecovery")) }
-      : {}),
+    // Of an empty recovery the API knows what is usual.
+    ...(type !== "none" && period ? { period, ...(recovery ? { recovery } : {}) } : {}),
   };
 }
 
@@ -143,7 +141,7 @@ export function saidIn(form: FormData): Record<string, unknown> {
     product: text(form, "product"),
     sku: orNull(form, "sku"),
     seatCount: text(form, "seats") ? Number(text(form, "seats")) : null,
-    overdraftSeatLimit: overdraftOf(form),
+    overdraftSeatLimit: overdraftOf(form, "overdraft"),
     leasePeriod: orNull(form, "leasePeriod"),
     unitPrice: price
       ? { amount: price, currency: text(form, "currency").toUpperCase(), per: text(form, "per") }
@@ -200,14 +198,15 @@ export function patchOf(of: Entitlement, form: FormData): Record<string, unknown
   const patch = Object.fromEntries(
     Object.entries(said).filter(([name, value]) => !same(value, stored[name])),
   );
-  // In a merge patch a member that is left out stays.
-  if (patch.metadata)
-    patch.metadata = {
-      ...Object.fromEntries(Object.keys(of.metadata ?? {}).map((name) => [name, null])),
-      ...(patch.metadata as Record<string, string>),
-    };
+  if (patch.metadata) patch.metadata = replacing(of.metadata, patch.metadata as object);
   return patch;
 }
+
+/** The merge patch that leaves nothing but `after`: a member that is left out would stay. */
+export const replacing = (before: object | undefined, after: object | undefined) => ({
+  ...Object.fromEntries(Object.keys(before ?? {}).map((name) => [name, null])),
+  ...after,
+});
 
 /** An overdraft as the form says it: without what it has not. */
 const plainOverdraft = ({ type, value, period, recovery }: Overdraft): Overdraft => ({
@@ -257,26 +256,9 @@ export function TermFields({ of }: { of?: Entitlement }) {
           value={limit.value}
           onType={setType}
           absolute={t.absolute}
-          names={["overdraftType", "overdraftValue"]}
+          prefix="overdraft"
         />
-        {type !== "none" && (
-          <span class="pair">
-            <Input
-              label={t.overdraftPeriod}
-              name="overdraftPeriod"
-              placeholder="P30D"
-              defaultValue={limit.period ?? ""}
-              hint={t.overdraftPeriodHint}
-            />
-            <Input
-              label={t.overdraftRecovery}
-              name="overdraftRecovery"
-              placeholder="P10D"
-              defaultValue={limit.recovery ?? ""}
-              hint={t.overdraftRecoveryHint}
-            />
-          </span>
-        )}
+        {type !== "none" && <PeriodFields of={limit} prefix="overdraft" />}
         <Input
           label={t.leasePeriod}
           name="leasePeriod"
@@ -484,6 +466,26 @@ function MoreFields({ of }: { of?: Entitlement }) {
     </>
   );
 }
+
+/** How long an overdraft may last. */
+export const PeriodFields = ({ of, prefix }: { of: Overdraft; prefix: string }) => (
+  <span class="pair">
+    <Input
+      label={t.overdraftPeriod}
+      name={`${prefix}Period`}
+      placeholder="P30D"
+      defaultValue={of.period ?? ""}
+      hint={t.overdraftPeriodHint}
+    />
+    <Input
+      label={t.overdraftRecovery}
+      name={`${prefix}Recovery`}
+      placeholder="P10D"
+      defaultValue={of.recovery ?? ""}
+      hint={t.overdraftRecoveryHint}
+    />
+  </span>
+);
 
 /** What overdraft costs. */
 export const PriceFields = ({

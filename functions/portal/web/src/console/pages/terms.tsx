@@ -35,7 +35,7 @@ import {
 } from "../ui";
 import { fieldTime } from "../zoned";
 import { History } from "./audit";
-import { type Overdraft, orNull, patchOf, saidIn, TermFields } from "./terms-form";
+import { type Overdraft, orNull, patchOf, replacing, saidIn, TermFields } from "./terms-form";
 import { LimitFields, limitsIn } from "./usage";
 
 const SETTLE_MS = 300;
@@ -298,12 +298,7 @@ function EditTerms({
     const before = Object.fromEntries(
       Object.keys(found).map((name) => [name, stored[name] ?? null]),
     ) as EntitlementPatch;
-    if (found.metadata)
-      // In a merge patch what was added is removed by null.
-      before.metadata = {
-        ...Object.fromEntries(Object.keys(found.metadata).map((name) => [name, null])),
-        ...of.metadata,
-      } as never;
+    if (found.metadata) before.metadata = replacing(found.metadata, of.metadata) as never;
     await onDone();
     say(t.changedOf(of.customer.name), "status", async () => {
       // As it was left: what somebody has changed since is not written over.
@@ -321,6 +316,7 @@ function EditTerms({
       setProblem(textOf(error));
     }
   };
+  const theirs = changedMeanwhile(base, of);
   const meaning = foreseen.data ? meaningOf(of, foreseen.data) : [];
   return (
     <Dialog
@@ -343,10 +339,9 @@ function EditTerms({
           />
         )}
       </Field>
-      {changedMeanwhile(base, of).length > 0 && (
+      {theirs.length > 0 && (
         <p role="status">
-          <Badge kind="near">{t.changedMeanwhile}</Badge>{" "}
-          <Quoted text={changedMeanwhile(base, of).join("; ")} />
+          <Badge kind="near">{t.changedMeanwhile}</Badge> <Quoted text={theirs.join("; ")} />
         </p>
       )}
       {problem && (

@@ -22,8 +22,7 @@ import {
   Table,
   When,
 } from "../ui";
-
-import { type Overdraft, PriceFields, priceOf, recoveryOf } from "./terms-form";
+import { type Overdraft, overdraftOf, PeriodFields, PriceFields, priceOf } from "./terms-form";
 
 const LIVE_MS = 10_000;
 
@@ -82,9 +81,7 @@ export function limitsIn(form: FormData, rows: (Terms | null)[]): unknown[] {
     if (form.get(`remove${n}`) === "on") return [];
     if (!value("key") && Number(value("limit"))) throw new Said(t.keyNeeded);
     if (!value("key")) return [];
-    const type = value("type");
     const { hardCap: _, ...kept } = before ?? ({} as Partial<Terms>);
-    const price = priceOf(form, `price${n}`, "freeUnits");
     const cap = value("cap");
     return [
       {
@@ -93,16 +90,8 @@ export function limitsIn(form: FormData, rows: (Terms | null)[]): unknown[] {
         limit: Number(value("limit")),
         resetSchedule: value("resets"),
         customerCap: cap ? Number(cap) : null,
-        overdraftPrice: price,
-        overdraftLimit: {
-          type,
-          ...(type !== "none" && value("lasts")
-            ? { period: value("lasts"), ...recoveryOf(value("recovery")) }
-            : {}),
-          ...(type === "absolute" || type === "percentage"
-            ? { value: Number(value("more") || 0) }
-            : {}),
-        },
+        overdraftPrice: priceOf(form, `price${n}`, "freeUnits"),
+        overdraftLimit: overdraftOf(form, `overdraft${n}`),
       },
     ];
   });
@@ -184,7 +173,7 @@ export function LimitFields({ of, n }: { of: Terms | null; n: number }) {
           value={limit.value}
           onType={setType}
           absolute={t.more}
-          names={[`type${n}`, `more${n}`]}
+          prefix={`overdraft${n}`}
         />
         <Select
           label={t.period}
@@ -198,24 +187,7 @@ export function LimitFields({ of, n }: { of: Terms | null; n: number }) {
       </div>
       <Folded title={t.moreOfLimit}>
         <div class="columns">
-          {type !== "none" && (
-            <span class="pair">
-              <Input
-                label={t.overdraftPeriod}
-                name={`lasts${n}`}
-                placeholder="P30D"
-                defaultValue={limit.period ?? ""}
-                hint={t.overdraftPeriodHint}
-              />
-              <Input
-                label={t.overdraftRecovery}
-                name={`recovery${n}`}
-                placeholder="P10D"
-                defaultValue={limit.recovery ?? ""}
-                hint={t.overdraftRecoveryHint}
-              />
-            </span>
-          )}
+          {type !== "none" && <PeriodFields of={limit} prefix={`overdraft${n}`} />}
           <Input
             label={t.customerCap}
             name={`cap${n}`}

@@ -10,6 +10,7 @@ import {
   Action,
   Badge,
   Card,
+  DeliveryState,
   Dialog,
   Empty,
   Input,
@@ -279,22 +280,7 @@ export function WebhookPage({ id }: { id: string }) {
                           )}
                         </td>
                         <td>
-                          <Badge
-                            kind={
-                              each.status === "failed"
-                                ? "full"
-                                : each.status === "succeeded"
-                                  ? "within"
-                                  : "near"
-                            }
-                          >
-                            {t.deliveryStates[each.status as "failed"]}
-                          </Badge>
-                          {each.nextAttemptAt && (
-                            <small>
-                              {t.next} <When at={each.nextAttemptAt} />
-                            </small>
-                          )}
+                          <DeliveryState of={each} />
                         </td>
                         <td class="number">{each.attempts.length}</td>
                         <td>

@@ -384,7 +384,9 @@ def test_support_explains_a_denial_and_releases_a_seat(
     expect(dialog).to_contain_text("Ann")
     dialog.get_by_role("button", name="Release").click()
     expect(ann).to_have_count(0)
-    changes = api.expect(200, "GET", f"{over.path}/changes?type=seat.released")["items"]
+    # The stream puts it on record.
+    released = f"{over.path}/changes?type=seat.released"
+    changes = wait_for(lambda: api.expect(200, "GET", released)["items"])
     assert changes[0]["actor"] == "support@vendor.example"
     page.get_by_role("link", name="Access").click()
     expect(page.get_by_role("region", name="License keys")).to_have_count(0)

@@ -13,12 +13,11 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from botocore.credentials import Credentials
-
 from local.api import Api
 from local.emulator import ACCESS_KEY, REGION, SECRET_KEY, LocalError
 from local.run import is_running, read_details
 from shared.audit import Change
+from shared.aws_json import Credentials
 from shared.clock import now_ms, to_rfc3339
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import Key, entitlement_key

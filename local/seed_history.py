@@ -14,11 +14,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from botocore.credentials import Credentials
-
 from local.api import Api
 from local.emulator import ACCESS_KEY, REGION, SECRET_KEY, LocalError
 from shared.audit import Change
+from shared.aws_json import Credentials
 from shared.clock import EPOCH, day_of, to_rfc3339, zone_of
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import entitlement_key
@@ -92,11 +91,12 @@ class Past:
         self._number += 1
         return Change("past", f"past-{self._number}", at)
 
-    def create(self) -> None:
-        """Write the entitlement, as it was created then."""
+    def create(self, **terms: Any) -> None:
+        """Write the entitlement, as it was created then, with other terms than those above."""
         start = self.now_ms - self._days * DAY_MS
         document = {
             **DOCUMENT,
+            **terms,
             "validFrom": to_rfc3339(start // 1000 * 1000),
             "notifications": {"accountOwner": [], "customerAdmin": []},
         }
@@ -104,8 +104,8 @@ class Past:
         item = entitlement_item(self.id, document, version=1, created_at=start, now_ms=start)
         self._dynamodb.execute(Put(entitlement_key(self.id), item))
         self._dynamodb.execute(new_shard_put(self.id, seat_terms(document), made))
-        for key, terms in usage_terms(document).items():
-            self._dynamodb.execute(new_counter(self.id, key, terms, made))
+        for key, limit in usage_terms(document).items():
+            self._dynamodb.execute(new_counter(self.id, key, limit, made))
 
     def live(self) -> None:
         """Everything that happened, in its order."""

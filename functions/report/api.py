@@ -22,6 +22,10 @@ from shared.ids import new_id
 from shared.problems import InvalidRequest, NotFound
 
 LISTS = {SalesReport.name: "REPORT", Statement.name: "TRUE_UP"}
+_MISSING = {
+    SalesReport.name: "No report has this id.",
+    Statement.name: "No statement has this id.",
+}
 # To whom a report is mailed, unless to an account owner.
 RECIPIENTS = "recipients"
 EVERY_OWNER = "everyAccountOwner"
@@ -220,23 +224,31 @@ def store(request: Request, item: Item, answer: Mapping[str, Any], path: str) ->
 
 def read(request: Request) -> Response:
     """Read a report; once it is published, with links to its files."""
-    item, made = request.dynamodb.run(
-        fetch(request, request.path["reportId"], SalesReport.name, "No report has this id.")
-    )
+    item, made = request.dynamodb.run(fetch(request, request.path["reportId"], SalesReport.name))
     return Response(200, view(item, made))
 
 
-def fetch(
-    request: Request, report_id: str, kind: str, detail: str
-) -> Operation[tuple[Item, dict[str, dict[str, Any]]]]:
-    """The item of a report of this kind and, once it is published, links to its files.
+def require(report_id: str, kind: str) -> Operation[Item]:
+    """The item of a report of this kind.
 
     Raises:
         NotFound: there is none.
     """
     item = yield from send(Get(report_key(report_id)))
     if item is None or item.get("kind", SalesReport.name) != kind:
-        raise NotFound(detail)
+        raise NotFound(_MISSING[kind])
+    return item
+
+
+def fetch(
+    request: Request, report_id: str, kind: str
+) -> Operation[tuple[Item, dict[str, dict[str, Any]]]]:
+    """The item of a report of this kind and, once it is published, links to its files.
+
+    Raises:
+        NotFound: there is none.
+    """
+    item = yield from require(report_id, kind)
     made: dict[str, dict[str, Any]] = {}
     if item["status"] == "published":
         made = yield from report_links.make(item, request.public_url, request.now_ms)

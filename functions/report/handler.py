@@ -4,7 +4,7 @@ import json
 import os
 from typing import Any
 
-from functions.report import api, statements_api
+from functions.report import api, statement_lines, statements_api
 from functions.report.pipeline import MailFailed, Mailing, StepFailed, Work, queue_at
 from functions.report.statement import HistoryIncomplete
 from functions.report.storage import Store
@@ -50,6 +50,7 @@ HANDLERS: dict[str, request.Handler] = {
     "createTrueUp": statements_api.create,
     "listTrueUps": statements_api.list_all,
     "getTrueUpStatement": statements_api.read,
+    "listTrueUpStatementLines": statement_lines.list_all,
 }
 _serve = app.serve(HANDLERS, _context)
 

@@ -10,6 +10,7 @@ from shared.dynamodb.requests import Item, Operation
 
 # What makes the file of a format.
 Exporters = Mapping[str, Callable[[Path, Meta], Exporter]]
+NO_FILES: Exporters = {}
 Wanted = Sequence[tuple[str, list[str]]]
 
 
@@ -58,12 +59,13 @@ class Kind(Protocol):
     """A kind of report.
 
     `id_names` are the members of its files with its id, and that of the version before.
-    `exporters` make its files, by format.
+    `exporters` make its files, by format; `unlisted` those that only the API reads, by name.
     """
 
     name: str
     id_names: tuple[str, str]
     exporters: Exporters
+    unlisted: Exporters
 
     def entries(self, wanted: Wanted, report: Item) -> Iterator[Operation[list[dict[str, Any]]]]:
         """The entries of these entitlements and meters, as operations of a hundred each."""

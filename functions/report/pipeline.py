@@ -292,7 +292,11 @@ class Work:
                 "changes": changes,
             }
             paths = {name: folder / f"report.{name}" for name in report["formats"]}
-            exporters = [kind.exporters[name](path, meta) for name, path in paths.items()]
+            unlisted = {name: folder / name for name in kind.unlisted}
+            exporters = [
+                *(kind.exporters[name](path, meta) for name, path in paths.items()),
+                *(kind.unlisted[name](path, meta) for name, path in unlisted.items()),
+            ]
             for place in order:
                 rows.seek(place.offset)
                 line = rows.read(place.length).rstrip()
@@ -307,7 +311,8 @@ class Work:
             name: self._store.put(report_links.file_name(stored, name), path, TYPES[name])
             for name, path in paths.items()
         }
-        self._store.put(f"{stored}{ROWS}", rows_path, TYPES["json"])
+        for name, path in {ROWS: rows_path, **unlisted}.items():
+            self._store.put(f"{stored}{name}", path, TYPES["json"])
         return {
             "status": "published",
             "version": meta["version"],

@@ -11,7 +11,7 @@ from functions.report.columns import COLUMNS, TABLE, meters, requests_of
 from functions.report.digest import Digest
 from functions.report.exporters import Meta
 from functions.report.html import Page
-from functions.report.kind import Index, Mail, Place, Wanted, exporters_of
+from functions.report.kind import NO_FILES, Index, Mail, Place, Wanted, exporters_of
 from functions.report.metrics import Period
 from functions.report.table import Entry
 from shared.clock import hours_of
@@ -56,6 +56,7 @@ class SalesReport:
     name = "sales"
     id_names = ("reportId", "previousReportId")
     exporters = exporters_of(Page, TABLE)
+    unlisted = NO_FILES
 
     def entries(self, wanted: Wanted, report: Item) -> Iterator[Operation[list[dict[str, Any]]]]:
         """The entries of these entitlements and meters, as operations of a hundred each."""

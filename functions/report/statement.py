@@ -1,20 +1,62 @@
 """The statement of a month or a quarter: what overdraft costs, of all entitlements."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from functions.report import email
+from functions.report.entitlement_columns import contact
 from functions.report.evidence import BATCH, batched, matches, sold
 from functions.report.exporters import Meta
 from functions.report.html import StatementPage
-from functions.report.kind import Index, Mail, Place, Wanted, exporters_of
-from functions.report.statement_columns import TABLE, amount_of, decision_of
+from functions.report.kind import Exporters, Index, Mail, Place, Wanted, exporters_of
+from functions.report.statement_columns import TABLE, amount_of, decision_of, evidence_text
 from functions.report.table import Entry
 from shared.dynamodb.keys import entitlement_key
 from shared.dynamodb.requests import BatchGet, Item, Operation, send
 from shared.sales import charges, true_up
 from shared.validity import status_at
+
+# The file of lines, and the most of a line's evidence in it, in characters.
+LINES = "lines.jsonl"
+_EVIDENCE = 2_000
+_OF_LINE = ("lineId", "usageKey", "month", "currency", "amount")
+
+
+class LinesFile:
+    """The lines of a statement, one JSON document each: what the API lists."""
+
+    def __init__(self, path: Path, _: Meta) -> None:
+        self._file = path.open("wb")
+
+    def add(self, entry: Entry, _: bytes) -> None:
+        """Write the lines of one entry."""
+        of = {
+            "entitlementId": entry["entitlementId"],
+            "customer": entry["customer"],
+            "accountOwner": contact("accountOwner")(entry, entry),
+            "product": entry["product"],
+            "sku": entry["sku"],
+            "isFinal": entry["isFinal"],
+        }
+        for line in entry["lines"]:
+            amount = {name: line[name] for name in _OF_LINE}
+            evidence = _cut(evidence_text(line))
+            made = json.dumps({**of, **amount, "evidence": evidence}, ensure_ascii=False)
+            self._file.write(made.encode() + b"\n")
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._file.close()
+
+
+_UNLISTED: Exporters = {LINES: LinesFile}
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _EVIDENCE else f"{text[: _EVIDENCE - 1]}…"
 
 
 class HistoryIncomplete(Exception):
@@ -27,6 +69,7 @@ class Statement:
     name = "trueUp"
     id_names = ("trueUpId", "previousTrueUpId")
     exporters = exporters_of(StatementPage, TABLE)
+    unlisted = _UNLISTED
 
     def entries(self, wanted: Wanted, report: Item) -> Iterator[Operation[list[dict[str, Any]]]]:
         """The entries of these entitlements, as operations of a hundred each."""

@@ -99,10 +99,7 @@ def create(request: Request) -> Response:
 
 def read(request: Request) -> Response:
     """Read a statement; once it is published, with links to its files."""
-    detail = "No statement has this id."
-    item, made = request.dynamodb.run(
-        api.fetch(request, request.path["trueUpId"], Statement.name, detail)
-    )
+    item, made = request.dynamodb.run(api.fetch(request, request.path["trueUpId"], Statement.name))
     return Response(200, _view(item, made))
 
 

@@ -34,13 +34,27 @@ class Store:
             if line:
                 yield line
 
+    def part(self, name: str, start: int, length: int) -> tuple[bytes, int] | None:
+        """At most `length` bytes of a file from `start`, and the size of the whole, in bytes.
+
+        None: there is no such file. `start` is within it.
+        """
+        try:
+            answer = aws.client("s3").get_object(
+                Bucket=self._bucket, Key=name, Range=f"bytes={start}-{start + length - 1}"
+            )
+        except aws.Errors as error:
+            if _status_of(error) == 404:
+                return None
+            raise
+        return answer["Body"].read(), int(answer["ContentRange"].rpartition("/")[2])
+
     def has(self, name: str) -> bool:
         """Whether such a file exists."""
         try:
             aws.client("s3").head_object(Bucket=self._bucket, Key=name)
         except aws.Errors as error:
-            answer: dict[str, Any] = getattr(error, "response", {})
-            if answer.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
+            if _status_of(error) == 404:
                 return False
             raise
         return True
@@ -57,3 +71,10 @@ class Store:
                 answer = client.delete_objects(Bucket=self._bucket, Delete={"Objects": keys})
                 if answer.get("Errors"):
                     raise OSError(f"{len(answer['Errors'])} files were not deleted")
+
+
+def _status_of(error: Exception) -> int | None:
+    """The HTTP status of a refused call; None: there was no answer."""
+    answer: dict[str, Any] = getattr(error, "response", {})
+    status: int | None = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return status

@@ -25,7 +25,7 @@ PATH_PARAMETERS = {
     "lineId": re.compile(
         rf"20[0-9]{{2}}-(0[1-9]|1[0-2])\.[A-Z]{{3}}\.(seats|usage\.{USAGE_KEY[1:-1]})", re.ASCII
     ),
-    "file": re.compile(r"[a-z0-9-]{1,40}\.[a-z]{2,4}", re.ASCII),
+    "file": re.compile(r"[A-Za-z0-9-]{1,40}\.[a-z]{2,4}", re.ASCII),
     "token": re.compile(r"[A-Za-z0-9_-]{20,400}", re.ASCII),
 }
 _PERIOD = re.compile(PERIOD, re.ASCII)

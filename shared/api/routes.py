@@ -403,6 +403,22 @@ ROUTES: dict[str, Route] = {
         answers=((200, "TrueUpStatement"),),
         problems=("not-found",),
     ),
+    "GET /v1/true-ups/{trueUpId}/lines": Route(
+        "listTrueUpStatementLines",
+        "report",
+        "List the lines of a published statement, by customer, with the decisions as they are now",
+        ("report",),
+        answers=((200, "TrueUpStatementLineList"),),
+        problems=("not-found",),
+        query=(
+            Parameter(
+                "decision",
+                ("billed", "waived", "disputed", "undecided"),
+                "Only the lines about which was decided so by now.",
+            ),
+            *_PAGING,
+        ),
+    ),
     f"GET {_TRUE_UP}": Route(
         "getTrueUp",
         "manage",

@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,12 +12,15 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from local.api import Api
 from local.run import console_link
+from local.seed_history import Past
 from local.stack import Stack
 from shared.clock import now_ms, to_rfc3339
 from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS, Sold
 from tests.browser.test_portal import HOSTILE, serious
 from tests.support.waiting import wait_for
 
+DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
 FOREIGN = re.compile(r"^https?://(?!127\.0\.0\.1|localhost)")
 STORED = "() => ({...sessionStorage, ...localStorage, cookies: document.cookie})"
 
@@ -429,8 +433,14 @@ def test_of_two_people_the_second_sees_what_changed(
     page.get_by_role("button", name="Change", exact=True).click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Product").fill("CAD Ultra")
+    admin = dialog.get_by_role("group", name="Customer's admin")
+    admin.get_by_label("Phone").fill("+1 555 0199")
+    dialog.get_by_text("Notes of your own").first.click()
+    dialog.get_by_role("textbox", name="Notes of your own").fill("tier: gold")
     theirs = {"type": "percentage", "value": 50}
     body = {"seatCount": 3, "overdraftSeatLimit": theirs, "sku": "S2"}
+    body["contacts"] = {"accountOwner": {"email": "owner@vendor.example", "phone": "+1 555 0100"}}
+    body["metadata"] = {"region": "apac"}
     api.expect(200, "PATCH", over.path, body)
     console.expected.append("412")
     dialog.get_by_role("button", name="Save").click()
@@ -446,6 +456,17 @@ def test_of_two_people_the_second_sees_what_changed(
     kept = api.expect(200, "GET", over.path)
     assert (kept["product"], kept["seatCount"], kept["sku"]) == ("CAD Ultra", 3, "S2")
     assert kept["overdraftSeatLimit"]["type"] == "percentage"
+    assert kept["contacts"]["accountOwner"]["phone"] == "+1 555 0100"
+    admin_now = kept["contacts"]["customerAdmin"]
+    assert (admin_now["name"], admin_now["phone"]) == ("Gerda", "+1 555 0199")
+    assert kept["metadata"] == {"region": "apac", "tier": "gold"}
+    # Taking it back leaves what the other one wrote.
+    page.get_by_role("button", name="Undo").click()
+    wait_for(lambda: api.expect(200, "GET", over.path)["product"] == "CAD Pro")
+    left = api.expect(200, "GET", over.path)
+    assert left["contacts"]["customerAdmin"]["phone"] == "+49 30 901820"
+    assert left["contacts"]["accountOwner"]["phone"] == "+1 555 0100"
+    assert left["metadata"] == {"region": "apac"}
 
 
 def test_what_nobody_touched_stays_as_it_was(console: Console, api: Api) -> None:
@@ -659,6 +680,102 @@ def test_settings_say_when_a_key_was_used_and_how_the_stack_was_deployed(
         stack.parameters["ConsoleIssuer"]
     )
     expect(card.get_by_role("row").filter(has_text="BootstrapKeyHash")).to_contain_text("****")
+
+
+class LastMonth(Past):
+    """Three people on two purchased seats, for a day of the last month."""
+
+    def _plan(self) -> Iterator[tuple[int, str, int, int]]:
+        start = self.now_ms - (self._days - 2) * DAY_MS
+        for person in range(3):
+            yield start + person * 1_000, "come", person, 1
+            yield start + 8 * HOUR_MS + person * 1_000, "go", person, 1
+
+
+def sold_last_month(stack: Stack, api: Api, customer: str, amount: str) -> str:
+    """The id of an entitlement whose overdraft of last month costs so much."""
+    first = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    month_before = (first - timedelta(days=1)).replace(day=1)
+    days = -(-(now_ms() - int(month_before.timestamp()) * 1000) // DAY_MS)
+    past = LastMonth(stack.emulator.url, stack.outputs["TableName"], now_ms(), days)
+    past.create(
+        customer={"name": customer, "externalId": None},
+        timeZone="UTC",
+        seatCount=2,
+        usageLimits=[],
+        overdraftPrice={
+            "amount": amount,
+            "currency": "EUR",
+            "basis": "peak_seats",
+            "charge": "by_month",
+            "minimum": None,
+            "freeSeats": 0,
+        },
+    )
+    past.live()
+    path = f"/v1/entitlements/{past.id}/true-up?period={month_before:%Y-%m}"
+
+    def is_final() -> bool:
+        found = api.expect(200, "GET", path)
+        return bool(found["isFinal"] and [line["amount"] for line in found["lines"]] == [amount])
+
+    wait_for(is_final, what=lambda: str(api.expect(200, "GET", path)))
+    return past.id
+
+
+def test_a_statement_is_decided_line_by_line(console: Console, stack: Stack, api: Api) -> None:
+    run = f"Stark{int(time.time() * 10)}"
+    first = sold_last_month(stack, api, f"{run} A <b>bold</b>", "12.50")
+    second = sold_last_month(stack, api, f"{run} B", "30.00")
+
+    def publish() -> Any:
+        asked = api.expect(202, "POST", "/v1/true-ups", {"filters": {"product": run}})
+        path = f"/v1/true-ups/{asked['trueUpId']}"
+        wait_for(lambda: api.expect(200, "GET", path)["status"] == "published")
+        return api.expect(200, "GET", path)
+
+    for each in (first, second):
+        api.expect(200, "PATCH", f"/v1/entitlements/{each}", {"product": run})
+    statement = publish()
+    page = console.sign_in("sales", f"#/reports/true-ups/{statement['trueUpId']}")
+    totals = page.get_by_role("region", name="Totals")
+    expect(totals.get_by_role("row", name="Undecided")).to_contain_text("€42.50")
+    lines = page.get_by_role("region", name="Lines")
+    row = lines.get_by_role("row", name=f"{run} A")
+    expect(row).to_contain_text("€12.50")
+    row.locator("summary").click()
+    expect(row).to_contain_text("3 used of 2: 1 × EUR 12.50")
+    row.get_by_role("button", name="Decide").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Decision").select_option("waived")
+    dialog.get_by_label("Reason").fill("goodwill")
+    dialog.get_by_role("button", name="Save").click()
+    expect(row).to_contain_text("Waived")
+    expect(row).to_contain_text("Sam Sales")
+    # The address has the filter; what the API lists is what is shown.
+    lines.get_by_label("Decision").select_option("undecided")
+    expect(lines.get_by_role("row", name=f"{run} B")).to_be_visible()
+    expect(row).to_have_count(0)
+    page.reload()
+    expect(lines.get_by_label("Decision")).to_have_value("undecided")
+    expect(row).to_have_count(0)
+    lines.get_by_label("Decision").select_option("")
+    # Two statements compared: what was decided between them.
+    again = publish()
+    go(page, f"#/reports/true-ups/{again['trueUpId']}")
+    undecided = totals.get_by_role("row", name="Undecided").get_by_role("cell")
+    expect(undecided).to_have_text(["€30.00", "€42.50"])
+    expect(totals.get_by_label("Compare with")).to_have_value(statement["trueUpId"])
+    expect(totals.get_by_role("row", name="Waived").get_by_role("cell")).to_have_text(
+        ["€12.50", "€0.00"]
+    )
+    row.get_by_role("button", name="Decide").click()
+    dialog.get_by_label("Decision").select_option("")
+    dialog.get_by_role("button", name="Save").click()
+    expect(row).to_contain_text("Undecided")
+    page.get_by_role("button", name="Undo").first.click()
+    expect(row).to_contain_text("Waived")
+    assert serious(page) == []
 
 
 def test_usage_limits_are_changed_added_and_removed(console: Console, api: Api) -> None:

@@ -43,6 +43,7 @@ from functions.portal.forecast import ForecastView
 from functions.portal.graph import PortalGraphView
 from functions.portal.status import PortalView
 from functions.report.api import ReportView
+from functions.report.statement_lines import StatementLineView
 from functions.report.statements_api import TrueUpStatementView
 from shared.api.routes import ROUTES
 from shared.entitlements.scheduled_changes import ScheduledChangeView
@@ -96,6 +97,7 @@ VIEWS: dict[str, Any] = {
     "SentEmail": history.SentEmailView,
     "TrueUp": TrueUpView,
     "TrueUpStatement": TrueUpStatementView,
+    "TrueUpStatementLine": StatementLineView,
     "DecidedTrueUpLine": DecidedLineView,
     "UsageDenial": history.UsageDenialView,
     "UsageInterval": history.UsageIntervalView,

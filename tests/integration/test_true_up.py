@@ -63,6 +63,13 @@ def test_a_seat_becomes_a_line_of_a_statement(api: CheckedApi) -> None:
     assert {row["meter"]: row["amount"] for row in rows} == AMOUNTS
     assert json.loads(got["json"])["trueUpId"] == asked
     assert b"KWD 0.375" in got["html"]
+    path, found, token = f"/v1/true-ups/{asked}/lines", [], ""
+    while token is not None:
+        page = api.expect(200, "GET", f"{path}?limit=1{token and f'&pageToken={token}'}")
+        found += page["items"]
+        token = page["nextPageToken"]
+    assert {line["usageKey"] or "seats": line["amount"] for line in found} == AMOUNTS
+    assert [line["evidence"] for line in found] == [row["evidence"] for row in rows]
     refused = api.call(
         "PUT",
         f"{customer.path}/true-up/lines/{month}.EUR.seats/decision",

@@ -35,6 +35,10 @@ class MemoryStore(Store):
     def lines(self, name: str) -> Iterator[bytes]:
         yield from (line for line in self.files[name].split(b"\n") if line)
 
+    def part(self, name: str, start: int, length: int) -> tuple[bytes, int] | None:
+        content = self.files.get(name)
+        return None if content is None else (content[start : start + length], len(content))
+
     def has(self, name: str) -> bool:
         return name in self.files
 

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from shared.api.schemas.base import Email, Input, Name, Output, Time, Zone, sort_distinct
+from shared.api.schemas.entitlements import Customer
+from shared.api.schemas.true_up import TrueUpDecision
 from shared.texts import PERIOD, REPORT_PERIOD
 
 REPORT_FORMATS = ("html", "xlsx", "csv", "json")
@@ -237,6 +239,36 @@ class TrueUpStatementList(Output):
     """A page of statements, newest first."""
 
     items: list[TrueUpStatement]
+    next_page_token: str | None
+
+
+class TrueUpStatementLine(Output):
+    """A line of a statement: whose it is, and what it costs."""
+
+    entitlement_id: str
+    customer: Customer
+    account_owner: str | None = Field(description="The e-mail of the vendor's account owner.")
+    product: str
+    sku: str | None
+    is_final: bool = Field(description="Whether it can be decided about.")
+    line_id: str = Field(description="Such as `2026-10.EUR.seats`.")
+    usage_key: str | None = Field(description="The usage limit; null: the seats.")
+    month: str
+    currency: str
+    amount: str = Field(description="As it was published.")
+    evidence: str = Field(
+        description="How the amount comes about, in words; at most 2,000 characters."
+    )
+    decision: TrueUpDecision | None = Field(description="As it is now.")
+
+
+class TrueUpStatementLineList(Output):
+    """A page of the lines of a statement, in the order of its files.
+
+    With a filter it may have few lines, or none, and yet a next page.
+    """
+
+    items: list[TrueUpStatementLine]
     next_page_token: str | None
 
 

@@ -305,6 +305,7 @@ LISTS: list[tuple[str, dict[str, str]]] = [
 # Lists that are not pages of one kind of item: where they are tested instead.
 ELSEWHERE = {
     f"GET {E}/activations": "test_pools: shards, read by key",
+    "GET /v1/true-ups/{trueUpId}/lines": "test_statement_lines: lines of a file",
     f"GET {E}/usage": "one item for each of at most 48 limits, read by key",
 }
 

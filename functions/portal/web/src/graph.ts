@@ -1,7 +1,6 @@
 // The graph of use: against both limits as they were at the time, with denials.
 
 import uPlot from "uplot";
-import "./graph.css";
 import type { Graph, Limits } from "./api";
 import { now } from "./clock";
 import { download } from "./csv";

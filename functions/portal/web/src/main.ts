@@ -2,6 +2,7 @@
 
 import "uplot/dist/uPlot.min.css";
 import "./colors.css";
+import "./graph.css";
 import "../style.css";
 import {
   type Denials,
@@ -27,7 +28,7 @@ import { csvButton, fill, h, isolated, quoted, vendorName } from "./dom";
 import { count, localTime, moment, setZone, zoneName } from "./format";
 import { UseGraph } from "./graph";
 import { locale } from "./language";
-import { t } from "./messages";
+import { speak, t } from "./messages";
 import { Holders, TurnedAway } from "./people";
 import {
   badgeOf,
@@ -698,6 +699,7 @@ for (const kind of ["pointermove", "pointerdown", "keydown", "scroll", "focus"])
 applyAccent(accent);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => applyAccent(accent));
 addEventListener("hashchange", () => location.reload());
+await speak();
 document.documentElement.lang = locale;
 document.title = t.license;
 if (location.pathname.endsWith("/embed")) {

@@ -75,6 +75,7 @@ from overdraft.vendor.types import (
     TrueUp,
     TrueUpStatement,
     TrueUpStatementInput,
+    TrueUpStatementLine,
     UsageDenial,
     UsageInterval,
     UsageOverdraftEpisode,
@@ -394,6 +395,21 @@ class Vendor(VendorBase):
         """Read a statement and its progress; once published, with links to its files."""
         answer: TrueUpStatement = self._json("GET", path_of("/v1/true-ups/{trueUpId}", true_up_id))
         return answer
+
+    def list_true_up_statement_lines(
+        self,
+        true_up_id: str,
+        *,
+        decision: Literal["billed", "waived", "disputed", "undecided"] | None = None,
+    ) -> Iterator[TrueUpStatementLine]:
+        """List the lines of a published statement, by customer, with the decisions as they are now.
+
+        Args:
+            decision: Only the lines about which was decided so by now.
+        """
+        return self._list(
+            path_of("/v1/true-ups/{trueUpId}/lines", true_up_id), {"decision": decision}
+        )
 
     def get_true_up(self, entitlement_id: str, *, period: str | None = None) -> TrueUp:
         """Read what overdraft costs in a month or a quarter, with the evidence behind each amount.

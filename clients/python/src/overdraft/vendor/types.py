@@ -1561,6 +1561,37 @@ class TrueUpStatementInput(TypedDict):
     period: NotRequired[str | None]
 
 
+class TrueUpStatementLine(TypedDict):
+    """
+    A line of a statement: whose it is, and what it costs.
+    """
+
+    entitlementId: str
+    customer: Customer
+    accountOwner: str | None
+    product: str
+    sku: str | None
+    isFinal: bool
+    lineId: str
+    usageKey: str | None
+    month: str
+    currency: str
+    amount: str
+    evidence: str
+    decision: TrueUpDecision | None
+
+
+class TrueUpStatementLineList(TypedDict):
+    """
+    A page of the lines of a statement, in the order of its files.
+
+    With a filter it may have few lines, or none, and yet a next page.
+    """
+
+    items: list[TrueUpStatementLine]
+    nextPageToken: str | None
+
+
 class TrueUpSum(TypedDict):
     """
     What a statement adds up to in one currency, and by what was decided.

@@ -2,8 +2,9 @@
 
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { now } from "../clock";
-import type { Failure } from "./api";
+import { type Failure, read } from "./api";
 import { useSession } from "./hooks";
+import type { Page } from "./types";
 
 interface Known {
   data: unknown;
@@ -88,4 +89,43 @@ export function useData<T>(
       redraw((n) => n + 1);
     },
   };
+}
+
+export interface Pages<T> {
+  /** The first page, as it is read. */
+  first: Data<Page<T>>;
+  items: T[];
+  /** Read one more page; null: there is none. */
+  more: (() => Promise<void>) | null;
+  /** Show other items at once, until they are read again. */
+  change: (each: (item: T) => T) => void;
+}
+
+/** A list that is read page by page, as its reader asks for more. */
+export function usePages<T>(key: string, path: string, query: Record<string, string | null>) {
+  const [later, setLater] = useState<T[]>([]);
+  const [next, setNext] = useState<string | null>(null);
+  const pageOf = (pageToken: string | null) =>
+    read<Page<T>>(path, { limit: 50, ...query, pageToken });
+  const first = useData(`${key}?${JSON.stringify(query)}`, async () => {
+    const page = await pageOf(null);
+    setLater([]);
+    setNext(page.nextPageToken);
+    return page;
+  });
+  const more = async () => {
+    const page = await pageOf(next);
+    setLater((before) => [...before, ...page.items]);
+    setNext(page.nextPageToken);
+  };
+  const found: Pages<T> = {
+    first,
+    items: [...(first.data?.items ?? []), ...later],
+    more: next === null ? null : more,
+    change: (each) => {
+      if (first.data) first.show({ ...first.data, items: first.data.items.map(each) });
+      setLater((before) => before.map(each));
+    },
+  };
+  return found;
 }

@@ -2,6 +2,7 @@
 
 import "uplot/dist/uPlot.min.css";
 import "../colors.css";
+import "../graph.css";
 import "./console.css";
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
@@ -11,20 +12,13 @@ import { locale } from "../language";
 import { call, watchPending } from "./api";
 import { forget } from "./data";
 import { useSession } from "./hooks";
-import { t } from "./messages";
-import { EntitlementPage } from "./pages/entitlement";
-import { Entitlements } from "./pages/entitlements";
-import { Board } from "./pages/follow-up";
-import { ReportPage, Reports, StatementPage } from "./pages/reports";
-import { Settings } from "./pages/settings";
+import { fetchLater, onDemand } from "./lazy";
+import { speak, t } from "./messages";
 import { Today } from "./pages/today";
-import { WebhookPage, Webhooks } from "./pages/webhooks";
-import { Why } from "./pages/why";
 import { type Command, Palette } from "./palette";
 import { go, to, usePlace } from "./router";
 import {
   askOthers,
-  comeBack,
   isBack,
   may,
   session,
@@ -38,6 +32,19 @@ import { Action, Empty, Messages, Quoted, textOf } from "./ui";
 import { applyZone, ownZone } from "./zoned";
 
 const SLOW_MS = 500;
+
+// Today is what most people open first. The other pages come when they are wanted, or when there is
+// time.
+const EntitlementPage = onDemand(async () => (await import("./pages/entitlement")).EntitlementPage);
+const Entitlements = onDemand(async () => (await import("./pages/entitlements")).Entitlements);
+const Board = onDemand(async () => (await import("./pages/follow-up")).Board);
+const Reports = onDemand(async () => (await import("./pages/reports")).Reports);
+const ReportPage = onDemand(async () => (await import("./pages/reports")).ReportPage);
+const StatementPage = onDemand(async () => (await import("./pages/reports")).StatementPage);
+const Settings = onDemand(async () => (await import("./pages/settings")).Settings);
+const WebhookPage = onDemand(async () => (await import("./pages/webhooks")).WebhookPage);
+const Webhooks = onDemand(async () => (await import("./pages/webhooks")).Webhooks);
+const Why = onDemand(async () => (await import("./pages/why")).Why);
 
 interface PageOf {
   path: string;
@@ -224,7 +231,7 @@ async function begin(): Promise<string> {
   const [, code, place = ""] = /^#code=([\w.-]*)(?:&to=)?(.*)$/.exec(location.hash) ?? [];
   if (code !== undefined) history.replaceState(null, "", `${location.pathname}#${place}`);
   try {
-    if (isBack()) await comeBack();
+    if (isBack()) await (await import("./provider")).comeBack();
     // Who is signed in stays so, in whatever tab: a link from somebody else changes nothing.
     else if (code && session()) await call("GET", "v1/console/session").catch(() => {});
     if (!session()) await askOthers();
@@ -241,9 +248,10 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () =>
   applyAccent(document.documentElement.dataset.accent ?? ""),
 );
 watchActivity();
-const problem = await begin();
+const [problem] = await Promise.all([begin(), speak()]);
 const root = document.getElementById("console");
 if (root) {
   root.replaceChildren();
   render(<Console problem={problem} />, root);
+  fetchLater();
 }

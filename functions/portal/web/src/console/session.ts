@@ -1,24 +1,9 @@
 // Who is signed in: by an API key, a link that works once, or the vendor's OpenID provider.
 
-import {
-  type AuthorizationServer,
-  allowInsecureRequests,
-  authorizationCodeGrantRequest,
-  type Client,
-  calculatePKCECodeChallenge,
-  generateRandomCodeVerifier,
-  generateRandomNonce,
-  generateRandomState,
-  None,
-  processAuthorizationCodeResponse,
-  validateAuthResponse,
-} from "oauth4webapi";
-import { call, Said } from "./api";
-import { t } from "./messages";
+import { call } from "./api";
 import type { NewSession, Session } from "./types";
 
 const STORED = "overdraft.session";
-const SIGNING_IN = "overdraft.sign-in";
 const ACTIVE_MS = 5 * 60_000;
 
 let current: NewSession | null = stored();
@@ -40,6 +25,7 @@ function stored(): NewSession | null {
 
 function set(session: NewSession | null): void {
   current = session;
+  hold(Boolean(session));
   if (session) scopes = session.scopes;
   if (session) sessionStorage.setItem(STORED, JSON.stringify(session));
   else sessionStorage.removeItem(STORED);
@@ -96,10 +82,33 @@ export async function signOut(): Promise<void> {
 
 /** Wait a moment for another tab that is signed in. */
 export async function askOthers(): Promise<void> {
-  if (current) return;
+  if (current || !(await isAnotherSignedIn())) return;
   others.postMessage({ ask: true });
   for (let tries = 0; tries < 5 && !current; tries++) await new Promise((go) => setTimeout(go, 40));
 }
+
+// A tab holds it while it is signed in: a new one learns at once that there is nobody to ask.
+const LOCK = "overdraft-console";
+let unlock: (() => void) | null = null;
+
+function hold(isSignedIn: boolean): void {
+  if (isSignedIn === Boolean(unlock)) return;
+  unlock?.();
+  unlock = null;
+  if (!isSignedIn) return;
+  const held = new Promise<void>((resolve) => {
+    unlock = resolve;
+  });
+  void navigator.locks?.request(LOCK, { mode: "shared" }, () => held);
+}
+
+/** Without locks, which an insecure address does not have, nobody knows: yes. */
+async function isAnotherSignedIn(): Promise<boolean> {
+  const found = await navigator.locks?.query();
+  return found?.held?.some(({ name }) => name === LOCK) ?? true;
+}
+
+hold(Boolean(current));
 
 // --- Somebody is at the page -----------------------------------------------------------------
 
@@ -125,68 +134,5 @@ const page = document.documentElement.dataset;
 export const provider = (): "none" | "unreachable" | "ready" =>
   !page.client ? "none" : page.authorize ? "ready" : "unreachable";
 
-const server = (): AuthorizationServer => ({
-  issuer: page.issuer ?? "",
-  authorization_endpoint: page.authorize ?? "",
-  token_endpoint: page.token ?? "",
-});
-const client = (): Client => ({ client_id: page.client ?? "" });
-const redirectUri = () => location.origin + location.pathname;
-
-/** Go to the provider. `inWindow`: in a window of its own, so that nothing typed here is lost. */
-export async function goToProvider(inWindow: boolean): Promise<void> {
-  const opened = inWindow ? window.open("about:blank", "_blank", "width=520,height=720") : null;
-  const [state, nonce, verifier] = [
-    generateRandomState(),
-    generateRandomNonce(),
-    generateRandomCodeVerifier(),
-  ];
-  const address = new URL(page.authorize ?? "");
-  for (const [name, value] of Object.entries({
-    client_id: page.client ?? "",
-    redirect_uri: redirectUri(),
-    response_type: "code",
-    scope: "openid email profile",
-    state,
-    nonce,
-    code_challenge: await calculatePKCECodeChallenge(verifier),
-    code_challenge_method: "S256",
-  }))
-    address.searchParams.set(name, value);
-  const kept = JSON.stringify({ state, nonce, verifier, inWindow, hash: location.hash });
-  (opened ?? window).sessionStorage.setItem(SIGNING_IN, kept);
-  (opened ?? window).location.assign(address);
-}
-
 /** Whether the provider has just sent somebody back here. */
 export const isBack = (): boolean => /[?&](code|error)=/.test(location.search);
-
-/** Sign in with what the provider sent; returns what went wrong, or nothing. */
-export async function comeBack(): Promise<void> {
-  const given = new URL(location.href);
-  const kept = JSON.parse(sessionStorage.getItem(SIGNING_IN) ?? "null");
-  sessionStorage.removeItem(SIGNING_IN);
-  history.replaceState(null, "", location.pathname + (kept?.hash ?? ""));
-  if (!kept) throw new Said(t.notBegunHere);
-  let parameters: URLSearchParams;
-  try {
-    parameters = validateAuthResponse(server(), client(), given, kept.state);
-  } catch {
-    throw new Said(t.signInRefused(given.searchParams.get("error") ?? ""));
-  }
-  const answer = await authorizationCodeGrantRequest(
-    server(),
-    client(),
-    None(),
-    parameters,
-    redirectUri(),
-    kept.verifier,
-    { [allowInsecureRequests]: (page.token ?? "").startsWith("http:") },
-  );
-  const tokens = await processAuthorizationCodeResponse(server(), client(), answer, {
-    expectedNonce: kept.nonce,
-    requireIdToken: true,
-  });
-  await signIn({ idToken: tokens.id_token ?? "" });
-  if (kept.inWindow) window.close();
-}

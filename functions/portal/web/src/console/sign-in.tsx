@@ -3,8 +3,16 @@
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { vendorName } from "../dom";
 import { t } from "./messages";
-import { goToProvider, provider, signIn } from "./session";
+import { provider, signIn } from "./session";
 import { textOf } from "./ui";
+
+/** Go to the provider. `inWindow`: in a window of its own, so that nothing typed here is lost. */
+async function toProvider(inWindow: boolean): Promise<void> {
+  // A browser opens windows only while it handles the click.
+  const opened = inWindow ? window.open("about:blank", "_blank", "width=520,height=720") : null;
+  const { goToProvider } = await import("./provider");
+  await goToProvider(opened);
+}
 
 export function SignIn({ isAgain, problem = "" }: { isAgain: boolean; problem?: string }) {
   const [error, setError] = useState(problem);
@@ -41,7 +49,7 @@ export function SignIn({ isAgain, problem = "" }: { isAgain: boolean; problem?: 
         </p>
       )}
       {state === "ready" && (
-        <button type="button" class="primary large" onClick={() => void goToProvider(isAgain)}>
+        <button type="button" class="primary large" onClick={() => void toProvider(isAgain)}>
           {t.signIn}
         </button>
       )}

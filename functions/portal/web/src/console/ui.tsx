@@ -63,6 +63,15 @@ export function textOf(error: unknown): string {
   return t.problems[error.kind] ?? error.message;
 }
 
+/** The place of what is not there yet. */
+export const Waiting = ({ rows }: { rows: number }) => (
+  <div class="ghost" role="status" aria-busy="true" aria-label={t.loading}>
+    {Array.from({ length: rows }, (_, n) => (
+      <span key={n} />
+    ))}
+  </div>
+);
+
 /** Data once it is there; before that, its place; and what went wrong. */
 export function Loaded<T>({
   of,
@@ -75,14 +84,7 @@ export function Loaded<T>({
 }) {
   if (of.data === undefined && of.error)
     return <Trouble error={of.error} retry={() => void of.reload()} />;
-  if (of.data === undefined)
-    return (
-      <div class="ghost" role="status" aria-busy="true" aria-label={t.loading}>
-        {Array.from({ length: rows }, (_, n) => (
-          <span key={n} />
-        ))}
-      </div>
-    );
+  if (of.data === undefined) return <Waiting rows={rows} />;
   return (
     <>
       {of.error && <Stale at={of.at} />}

@@ -444,8 +444,13 @@ export const de: Messages = {
   decideTitle: (amount) => `Über ${amount} entscheiden`,
   reference: "Beleg",
   referenceHint: "Etwa die Nummer einer Rechnung.",
-  decideThere:
-    "Über jede Zeile wird bei ihrer Berechtigung entschieden, unter Abrechnung; die Dateien haben alle.",
+  compareWith: "Vergleichen mit",
+  totalsAsMade:
+    "Entscheidungen zählen hier, wie sie beim Veröffentlichen waren. Die Zeilen darunter zeigen den Stand von jetzt.",
+  lines: "Zeilen",
+  everyLine: "Alle Zeilen",
+  noSuchLines: "Über keine Zeile ist so entschieden",
+  everyDelivery: "Alle",
   noLines: "Es gab keine Überziehung, die etwas kostet",
 
   states: {
@@ -591,7 +596,6 @@ export const de: Messages = {
     "Eine Aufstellung zählt zusammen, was Überziehung kostet, wo sie einen Preis hat.",
   totals: "Summen",
   thisOne: "Diese",
-  theOneBefore: "Die davor",
   summary: {
     entitlements: "Berechtigungen",
     inOverdraft: "Überzogen",

@@ -434,8 +434,13 @@ export const en = {
   decideTitle: (amount: string) => `Decide about ${amount}`,
   reference: "Reference",
   referenceHint: "Such as the number of an invoice.",
-  decideThere:
-    "Each line is decided at its entitlement, under True-up; the files have all of them.",
+  compareWith: "Compare with",
+  totalsAsMade:
+    "Decisions count as they were when the statement was published. The lines below have them as they are now.",
+  lines: "Lines",
+  everyLine: "All lines",
+  noSuchLines: "No line is decided so",
+  everyDelivery: "All",
   noLines: "There was no overdraft that costs something",
 
   // --- Follow-up -----------------------------------------------------------------------------------
@@ -580,7 +585,6 @@ export const en = {
   noStatementsHint: "A statement adds up what overdraft costs, where it has a price.",
   totals: "Totals",
   thisOne: "This one",
-  theOneBefore: "The one before",
   summary: {
     entitlements: "Entitlements",
     inOverdraft: "In overdraft",

@@ -1,10 +1,15 @@
 // The messages in the language of the page.
 
-import { type Language, language } from "../../language";
-import { de } from "./de";
+import { language } from "../../language";
+import { speak as speakOfUse } from "../../messages";
 import { en, type Messages } from "./en";
 
-const ALL: Record<Language, Messages> = { en, de };
+/** What the console says. It is English until `speak` is done. */
+export const t: Messages = { ...en };
 
-/** What the console says. */
-export const t: Messages = ALL[language];
+/** Fetch the sentences of the page's language. */
+export async function speak(): Promise<void> {
+  if (language !== "de") return;
+  const [{ de }] = await Promise.all([import("./de"), speakOfUse()]);
+  Object.assign(t, de);
+}

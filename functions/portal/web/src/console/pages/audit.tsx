@@ -1,11 +1,9 @@
 // Who changed what: of one entitlement, or of all.
 
-import { useState } from "preact/hooks";
-import { read } from "../api";
-import { useData } from "../data";
+import { usePages } from "../data";
 import { t } from "../messages";
 import { to } from "../router";
-import type { Change, Page } from "../types";
+import type { Change } from "../types";
 import { Action, Empty, Loaded, Quoted, Table, When } from "../ui";
 
 export function History({
@@ -20,29 +18,14 @@ export function History({
   /** Read again when this changes. */
   version?: string;
 }) {
-  const [more, setMore] = useState<Change[]>([]);
-  const [next, setNext] = useState<string | null>(null);
-  const found = useData(`${path}?${JSON.stringify(filters)}#${version}`, async () => {
-    const page = await read<Page<Change>>(path, { ...filters, limit: 50, ...span() });
-    setMore([]);
-    setNext(page.nextPageToken);
-    return page;
+  const { first, items, more } = usePages<Change>(`${path}#${version}`, path, {
+    ...filters,
+    ...span(),
   });
-  const readMore = async () => {
-    const page = await read<Page<Change>>(path, {
-      ...filters,
-      limit: 50,
-      ...span(),
-      pageToken: next,
-    });
-    setMore((before) => [...before, ...page.items]);
-    setNext(page.nextPageToken);
-  };
   return (
-    <Loaded of={found}>
-      {(page) => {
-        const items = [...page.items, ...more];
-        return items.length ? (
+    <Loaded of={first}>
+      {() =>
+        items.length ? (
           <>
             <Table head={[t.when, t.by, t.what, ...(showsOf ? [t.entitlement] : [])]}>
               {items.map((each) => (
@@ -82,16 +65,16 @@ export function History({
                 </tr>
               ))}
             </Table>
-            {next && (
-              <Action class="quiet" act={readMore}>
+            {more && (
+              <Action class="quiet" act={more}>
                 {t.more}
               </Action>
             )}
           </>
         ) : (
           <Empty title={t.noChanges} />
-        );
-      }}
+        )
+      }
     </Loaded>
   );
 }

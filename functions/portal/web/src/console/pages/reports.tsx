@@ -3,11 +3,13 @@
 import { useState } from "preact/hooks";
 import { count, money, month } from "../../format";
 import { post, read } from "../api";
-import { useData } from "../data";
+import { useData, usePages } from "../data";
 import { t } from "../messages";
-import { to } from "../router";
-import type { Page, Report, Statement } from "../types";
+import { setQuery, to, usePlace } from "../router";
+import { may } from "../session";
+import type { Page, Report, Statement, StatementLine } from "../types";
 import {
+  Action,
   Badge,
   Card,
   Dialog,
@@ -20,7 +22,7 @@ import {
   Table,
   When,
 } from "../ui";
-import { lastMonths } from "./true-up";
+import { Decide, DecisionShown, lastMonths } from "./true-up";
 
 const WATCH_MS = 2_000;
 const SLOW_MS = 60_000;
@@ -198,10 +200,7 @@ const Files = ({ of }: { of: Report | Statement }) => (
 export function ReportPage({ id }: { id: string }) {
   const path = `v1/reports/${encodeURIComponent(id)}`;
   const found = useData(path, () => read<Report>(path), WATCH_MS * 5);
-  const previousId = found.data?.previousReportId;
-  const before = useData(previousId ? `v1/reports/${previousId}` : null, () =>
-    read<Report>(`v1/reports/${previousId}`),
-  );
+  const before = useOther<Report>("v1/reports", id, found.data?.previousReportId);
   return (
     <Loaded of={found} rows={6}>
       {(report) => (
@@ -215,14 +214,8 @@ export function ReportPage({ id }: { id: string }) {
           </p>
           {report.summary ? (
             <div class="cards">
-              <Card title={t.totals}>
-                <Table
-                  head={[
-                    "",
-                    [t.thisOne],
-                    ...(before.data?.summary ? [[t.theOneBefore] as [string]] : []),
-                  ]}
-                >
+              <Card title={t.totals} tools={<CompareWith of={before} />}>
+                <Table head={["", [t.thisOne], ...otherHead(before.data)]}>
                   {(
                     [
                       "entitlements",
@@ -284,31 +277,206 @@ export function ReportPage({ id }: { id: string }) {
   );
 }
 
-/** One statement: its totals and files. Its lines are decided where they belong, at the entitlement. */
+/** What a report is compared with: what was chosen in the address, or the version before. */
+function useOther<T extends Report | Statement>(
+  path: string,
+  id: string,
+  previous: string | null | undefined,
+) {
+  const { query } = usePlace();
+  const chosen = query.get("with") ?? previous ?? "";
+  const list = useData(`${path}#others`, () => read<Page<T>>(path, { limit: 100 }));
+  const other = useData(chosen ? `${path}/${chosen}` : null, () =>
+    read<T>(`${path}/${encodeURIComponent(chosen)}`),
+  );
+  const others = (list.data?.items ?? []).filter(
+    (each) => each.status === "published" && idOf(each) !== id,
+  );
+  return { data: other.data, chosen, others };
+}
+
+const idOf = (of: Report | Statement): string => ("trueUpId" in of ? of.trueUpId : of.reportId);
+const nameWithVersion = (of: Report | Statement): string =>
+  [periodName(of), of.version && of.version > 1 && t.version(of.version)]
+    .filter(Boolean)
+    .join(" · ");
+const otherHead = (other: Report | Statement | undefined): [string][] =>
+  other?.summary ? [[nameWithVersion(other)]] : [];
+
+function CompareWith({
+  of: { chosen, others },
+}: {
+  of: { chosen: string; others: (Report | Statement)[] };
+}) {
+  if (!others.length) return null;
+  return (
+    <select
+      aria-label={t.compareWith}
+      value={chosen}
+      onChange={(event) => setQuery({ with: event.currentTarget.value || null })}
+    >
+      <option value="">{t.compareWith}</option>
+      {others.map((each) => (
+        <option key={idOf(each)} value={idOf(each)}>
+          {nameWithVersion(each)}
+        </option>
+      ))}
+    </select>
+  );
+}
+
+const DECIDED = ["undecided", "billed", "waived", "disputed"] as const;
+const SUMS = ["amount", ...DECIDED] as const;
+const nameOfSum = (sum: (typeof SUMS)[number]): string =>
+  sum === "amount" ? t.amount : sum === "undecided" ? t.undecided : t.decisions[sum];
+
+/** One statement: its totals beside those of another one, and its lines, which are decided here. */
 export function StatementPage({ id }: { id: string }) {
   const path = `v1/true-ups/${encodeURIComponent(id)}`;
   const found = useData(path, () => read<Statement>(path), WATCH_MS * 5);
+  const other = useOther<Statement>("v1/true-ups", id, found.data?.previousTrueUpId);
+  const currencies = [found.data, other.data].flatMap(
+    (each) => each?.summary?.totals.map((sum) => sum.currency) ?? [],
+  );
+  const sumOf = (of: Statement, currency: string, name: (typeof SUMS)[number]) =>
+    money(of.summary?.totals.find((each) => each.currency === currency)?.[name] ?? "0", currency);
   return (
     <Loaded of={found} rows={4}>
       {(statement) => (
         <>
           <header class="page-head">
-            <h1>{periodName(statement)}</h1>
+            <h1>
+              {t.tabs["true-up"]} · {nameWithVersion(statement)}
+            </h1>
             <Files of={statement} />
           </header>
           <p>
             <State of={statement} />
           </p>
-          <Card wide>
-            <p class="lead">
-              {statement.summary?.totals
-                .map((sum) => money(sum.amount, sum.currency))
-                .join(" + ") || t.costsNothing}
-            </p>
-            <p class="soft">{t.decideThere}</p>
-          </Card>
+          {statement.summary ? (
+            <div class="cards">
+              <Card title={t.totals} tools={<CompareWith of={other} />}>
+                {currencies.length ? (
+                  <Table head={["", [t.thisOne], ...otherHead(other.data)]}>
+                    {[...new Set(currencies)].flatMap((currency) =>
+                      SUMS.map((name) => (
+                        <tr key={`${currency} ${name}`}>
+                          <th scope="row">{nameOfSum(name)}</th>
+                          <td class="number">{sumOf(statement, currency, name)}</td>
+                          {other.data?.summary && (
+                            <td class="number">{sumOf(other.data, currency, name)}</td>
+                          )}
+                        </tr>
+                      )),
+                    )}
+                  </Table>
+                ) : (
+                  <p class="lead">{t.costsNothing}</p>
+                )}
+                <p class="soft">{t.totalsAsMade}</p>
+              </Card>
+              <Lines path={path} />
+            </div>
+          ) : (
+            <Empty title={t.reportStates[statement.status] ?? statement.status}>
+              {statement.failure ?? ""}
+            </Empty>
+          )}
         </>
       )}
     </Loaded>
+  );
+}
+
+/** The lines of a statement, with the decisions as they are now. */
+function Lines({ path }: { path: string }) {
+  const { query } = usePlace();
+  const wanted = query.get("decision");
+  const lines = usePages<StatementLine>(path, `${path}/lines`, { decision: wanted });
+  const [deciding, setDeciding] = useState<StatementLine | null>(null);
+  return (
+    <Card
+      title={t.lines}
+      wide
+      tools={
+        <select
+          aria-label={t.decision}
+          value={wanted ?? ""}
+          onChange={(event) => setQuery({ decision: event.currentTarget.value || null })}
+        >
+          <option value="">{t.everyLine}</option>
+          {DECIDED.map((each) => (
+            <option key={each} value={each}>
+              {nameOfSum(each)}
+            </option>
+          ))}
+        </select>
+      }
+    >
+      <Loaded of={lines.first}>
+        {() => (
+          <>
+            {lines.items.length ? (
+              <Table head={[t.customer, [t.amount], t.decision]}>
+                {lines.items.map((line) => (
+                  <tr key={`${line.entitlementId} ${line.lineId}`}>
+                    <td>
+                      <a
+                        href={to(["entitlements", line.entitlementId, "true-up"], {
+                          period: line.month,
+                        })}
+                      >
+                        <Quoted text={line.customer.name} />
+                      </a>
+                      <small>
+                        <Quoted text={[line.product, line.sku].filter(Boolean).join(" · ")} />
+                      </small>
+                      <details class="evidence">
+                        <summary>
+                          {line.usageKey ?? t.seats} · {month(line.month)}
+                        </summary>
+                        <Quoted text={line.evidence} />
+                      </details>
+                    </td>
+                    <td class="number">{money(line.amount, line.currency)}</td>
+                    <td>
+                      <DecisionShown of={line.decision} />
+                      {line.isFinal && may("manage", "report") && (
+                        <p>
+                          <button type="button" class="quiet" onClick={() => setDeciding(line)}>
+                            {t.decide}
+                          </button>
+                        </p>
+                      )}
+                    </td>
+                  </tr>
+                ))}
+              </Table>
+            ) : (
+              !lines.more && <Empty title={wanted ? t.noSuchLines : t.noLines} />
+            )}
+            {lines.more && (
+              <Action class="quiet" act={lines.more}>
+                {t.more}
+              </Action>
+            )}
+          </>
+        )}
+      </Loaded>
+      {deciding && (
+        <Decide
+          line={deciding}
+          path={`v1/entitlements/${deciding.entitlementId}`}
+          onClose={() => setDeciding(null)}
+          onDone={async (decision) =>
+            lines.change((each) =>
+              each.entitlementId === deciding.entitlementId && each.lineId === deciding.lineId
+                ? { ...each, decision }
+                : each,
+            )
+          }
+        />
+      )}
+    </Card>
   );
 }

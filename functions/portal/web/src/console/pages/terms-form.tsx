@@ -195,18 +195,47 @@ export function patchOf(of: Entitlement, form: FormData): Record<string, unknown
     overdraftSeatLimit: plainOverdraft(of.overdraftSeatLimit as Overdraft),
     denialHelp: of.denialHelp?.showContact || of.denialHelp?.requestUrl ? of.denialHelp : null,
   };
-  const patch = Object.fromEntries(
-    Object.entries(said).filter(([name, value]) => !same(value, stored[name])),
-  );
-  if (patch.metadata) patch.metadata = replacing(of.metadata, patch.metadata as object);
-  return patch;
+  return changesOf(pick(stored, Object.keys(said)), said);
 }
 
-/** The merge patch that leaves nothing but `after`: a member that is left out would stay. */
-export const replacing = (before: object | undefined, after: object | undefined) => ({
-  ...Object.fromEntries(Object.keys(before ?? {}).map((name) => [name, null])),
-  ...after,
-});
+// Members that change one by one: what somebody else has changed beside them stays. Others, such as
+// a price, are one value.
+const NESTED = new Set([
+  "customer",
+  "contacts",
+  "customerAdmin",
+  "accountOwner",
+  "notifications",
+  "metadata",
+]);
+type Members = Record<string, unknown>;
+const isNested = (name: string, ...values: unknown[]) =>
+  NESTED.has(name) &&
+  values.every((each) => each && typeof each === "object" && !Array.isArray(each));
+const pick = (of: Members, names: string[]) =>
+  Object.fromEntries(names.map((name) => [name, of[name] ?? null]));
+
+/** The merge patch that makes `after` of `before`, and says nothing of what does not differ. */
+function changesOf(before: Members, after: Members): Members {
+  const found: Members = {};
+  for (const name of Object.keys({ ...before, ...after })) {
+    const [was, is] = [before[name] ?? null, after[name] ?? null];
+    if (same(was, is)) continue;
+    found[name] = isNested(name, was, is) ? changesOf(was as Members, is as Members) : is;
+  }
+  return found;
+}
+
+/** The merge patch that takes such a patch back: what `before` has of its members. */
+export function takingBack(patch: Members, before: Members): Members {
+  return Object.fromEntries(
+    Object.entries(patch).map(([name, value]) => {
+      const was = before[name] ?? null;
+      const isPart = isNested(name, was, value);
+      return [name, isPart ? takingBack(value as Members, was as Members) : was];
+    }),
+  );
+}
 
 /** An overdraft as the form says it: without what it has not. */
 const plainOverdraft = ({ type, value, period, recovery }: Overdraft): Overdraft => ({

@@ -9,14 +9,7 @@ import { useSettled } from "../hooks";
 import { t } from "../messages";
 import { go, to } from "../router";
 import { may } from "../session";
-import type {
-  ChangedEntitlement,
-  Entitlement,
-  EntitlementPatch,
-  Page,
-  ScheduledChange,
-  Shown,
-} from "../types";
+import type { ChangedEntitlement, Entitlement, Page, ScheduledChange, Shown } from "../types";
 import {
   Action,
   Badge,
@@ -35,7 +28,7 @@ import {
 } from "../ui";
 import { fieldTime } from "../zoned";
 import { History } from "./audit";
-import { type Overdraft, orNull, patchOf, replacing, saidIn, TermFields } from "./terms-form";
+import { type Overdraft, orNull, patchOf, saidIn, TermFields, takingBack } from "./terms-form";
 import { LimitFields, limitsIn } from "./usage";
 
 const SETTLE_MS = 300;
@@ -294,11 +287,7 @@ function EditTerms({
         await Promise.all([version.reload(), onDone()]);
       throw error;
     }
-    const stored = of as unknown as Record<string, unknown>;
-    const before = Object.fromEntries(
-      Object.keys(found).map((name) => [name, stored[name] ?? null]),
-    ) as EntitlementPatch;
-    if (found.metadata) before.metadata = replacing(found.metadata, of.metadata) as never;
+    const before = takingBack(found, of as unknown as Record<string, unknown>);
     await onDone();
     say(t.changedOf(of.customer.name), "status", async () => {
       // As it was left: what somebody has changed since is not written over.

@@ -8,7 +8,7 @@ import { useData } from "../data";
 import { t } from "../messages";
 import { setQuery, usePlace } from "../router";
 import { may } from "../session";
-import type { Shown, TrueUp, TrueUpLine } from "../types";
+import type { DecidedLine, Decision, Shown, TrueUp, TrueUpLine } from "../types";
 import { Badge, Card, Dialog, Empty, Input, Loaded, Quoted, Select, say, Table, When } from "../ui";
 
 const MONTHS = 12;
@@ -67,24 +67,7 @@ export function TrueUpPage({ path }: Shown) {
                       <td class="number">{money(line.amount, line.currency)}</td>
                       <td>{t.parts(line.parts.length)}</td>
                       <td>
-                        {line.decision ? (
-                          <>
-                            <Badge kind="">{t.decisions[line.decision.decision ?? "billed"]}</Badge>
-                            <small>
-                              <Quoted
-                                text={line.decision.decidedByName ?? line.decision.decidedBy ?? "–"}
-                              />{" "}
-                              <When at={line.decision.decidedAt} />
-                            </small>
-                            {line.decision.reason && (
-                              <small>
-                                <Quoted text={line.decision.reason} />
-                              </small>
-                            )}
-                          </>
-                        ) : (
-                          t.undecided
-                        )}
+                        <DecisionShown of={line.decision} />
                       </td>
                       <td>
                         {trueUp.isFinal && may("manage", "report") && (
@@ -108,12 +91,33 @@ export function TrueUpPage({ path }: Shown) {
           line={deciding}
           path={path}
           onClose={() => setDeciding(null)}
-          onDone={found.reload}
+          onDone={() => found.reload()}
         />
       )}
     </div>
   );
 }
+
+/** What was decided about a line. */
+export const DecisionShown = ({ of }: { of: Decision | null }) =>
+  of?.decision ? (
+    <>
+      <Badge kind="">{t.decisions[of.decision]}</Badge>
+      <small>
+        <Quoted text={of.decidedByName ?? of.decidedBy ?? "–"} /> <When at={of.decidedAt} />
+      </small>
+      {[of.reference, of.reason].map(
+        (each) =>
+          each && (
+            <small key={each}>
+              <Quoted text={each} />
+            </small>
+          ),
+      )}
+    </>
+  ) : (
+    <span>{t.undecided}</span>
+  );
 
 /** The dialog with which a line is decided. */
 export function Decide({
@@ -122,33 +126,30 @@ export function Decide({
   onClose,
   onDone,
 }: {
-  line: TrueUpLine;
+  line: Pick<TrueUpLine, "lineId" | "amount" | "currency" | "decision">;
+  /** Where the API has the entitlement. */
   path: string;
   onClose: () => void;
-  onDone: () => Promise<void>;
+  onDone: (decision: Decision) => Promise<void>;
 }) {
   const where = `${path}/true-up/lines/${encodeURIComponent(line.lineId)}/decision`;
+  const write = async (body: Pick<Decision, "decision" | "reason" | "reference">) =>
+    onDone((await call<DecidedLine>("PUT", where, { body })).data.decision);
   const decide = async (form: FormData) => {
-    const decision = String(form.get("decision")) || null;
-    await call("PUT", where, {
-      body: {
-        decision,
-        reason: String(form.get("reason") ?? "").trim() || null,
-        reference: String(form.get("reference") ?? "").trim() || null,
-      },
+    const text = (name: string) => String(form.get(name) ?? "").trim() || null;
+    await write({
+      decision: text("decision") as Decision["decision"],
+      reason: text("reason"),
+      reference: text("reference"),
     });
-    await onDone();
     const before = line.decision;
-    say(t.decided, "status", async () => {
-      await call("PUT", where, {
-        body: {
-          decision: before?.decision ?? null,
-          reason: before?.reason ?? null,
-          reference: before?.reference ?? null,
-        },
-      });
-      await onDone();
-    });
+    say(t.decided, "status", () =>
+      write({
+        decision: before?.decision ?? null,
+        reason: before?.reason ?? null,
+        reference: before?.reference ?? null,
+      }),
+    );
   };
   return (
     <Dialog

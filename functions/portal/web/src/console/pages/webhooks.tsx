@@ -249,7 +249,7 @@ export function WebhookPage({ id }: { id: string }) {
                 value={status ?? ""}
                 onChange={(event) => setQuery({ status: event.currentTarget.value || null })}
               >
-                <option value="">{t.everyStatus}</option>
+                <option value="">{t.everyDelivery}</option>
                 {(["pending", "succeeded", "failed"] as const).map((each) => (
                   <option key={each} value={each}>
                     {t.deliveryStates[each]}

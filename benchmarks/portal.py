@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from botocore.credentials import Credentials
 from playwright.sync_api import Browser, sync_playwright
 
 from functions.portal import denials, forecast, graph, status
@@ -22,6 +21,7 @@ from local.run import portal_link
 from local.seed_history import Past
 from local.stack import Stack, deploy
 from shared.api import app, request
+from shared.aws_json import Credentials
 from shared.clock import now_ms, to_rfc3339
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.requests import BatchGet, Found, Get

@@ -20,12 +20,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from botocore.credentials import Credentials
 from rich.console import Console
 from rich.table import Table as Grid
 
 from local.dynamodb import DynamoDBLocal, table_properties
 from local.stack import client
+from shared.aws_json import Credentials
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
     SEATS,

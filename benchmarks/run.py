@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from botocore.credentials import Credentials
 from rich.console import Console
 from rich.table import Table as Grid
 
@@ -30,6 +29,7 @@ from shared import problems
 from shared.api.auth import hash_key
 from shared.api.denial_help import DenialHelp
 from shared.audit import Change
+from shared.aws_json import Credentials
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import Key, seat_shard_key
 from shared.dynamodb.marshalling import to_wire

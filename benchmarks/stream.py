@@ -14,7 +14,6 @@ from itertools import pairwise
 from typing import Any
 
 import aiohttp
-from botocore.credentials import Credentials
 
 from benchmarks.replay import Recording, replaying
 from functions.deliver.deliveries import Deliveries
@@ -28,6 +27,7 @@ from local.run import create_customer, subscribe
 from local.stack import deploy
 from shared import aws
 from shared.audit import Change
+from shared.aws_json import Credentials
 from shared.clock import EPOCH
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import entitlement_key, seat_shard_key, webhook_key, webhook_secret_key

@@ -4,6 +4,7 @@ The service is the stack's name (`POWERTOOLS_SERVICE_NAME`). Credentials, bodies
 are never logged. Log lines name a request by its id.
 """
 
+import logging
 import threading
 from typing import Any
 
@@ -11,6 +12,9 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 NAMESPACE = "Overdraft"
+
+# A line does not say which thread and process wrote it: so it is not looked up for each.
+logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 _lock = threading.Lock()
 logger = Logger(log_uncaught_exceptions=False)

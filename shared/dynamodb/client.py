@@ -1,12 +1,13 @@
 """The client of DynamoDB: requests, retries, errors (see `shared.aws_json` for what is below)."""
 
 import base64
-import json
 import os
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Unpack
+
+import orjson
 
 from shared.aws_json import AwsJson, Failures, Place, Service, code_of, place_of
 from shared.clock import now_ms
@@ -99,9 +100,6 @@ _RETRIED = _THROTTLED | {
     "ServiceUnavailable",
     "TransactionInProgressException",
 }
-
-
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class _Rejected(DynamoDBError):
@@ -353,7 +351,7 @@ class DynamoDBClient:
             body["TableName"] = self.name
         if self._meter:
             body["ReturnConsumedCapacity"] = "TOTAL"
-        payload = _encode(body).encode()
+        payload = orjson.dumps(body)
         problem, attempt, most = "out of time", 0, ATTEMPTS
         while not self._gives_up(attempt, most):
             if attempt:

@@ -57,11 +57,11 @@ def test_who_may_import_whom(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_only_the_client_talks_to_dynamodb(path: Path) -> None:
-    heavy = {"boto3", "botocore", "urllib3", "requests"}
+    heavy = {"boto3", "botocore", "awscrt", "urllib3", "requests"}
     if path.name == "aws.py":
         heavy -= {"botocore"}
     if path == ROOT / "shared/aws_json.py":
-        heavy -= {"botocore", "urllib3"}
+        heavy -= {"awscrt", "botocore"}
     assert not {name.split(".")[0] for name in imports(path)} & heavy
     if path != ROOT / "shared/dynamodb/client.py":
         assert "ConditionalCheckFailed" not in path.read_text()
@@ -79,7 +79,7 @@ ENVIRONMENT = {
 def test_functions_on_the_hot_path_load_no_pydantic() -> None:
     program = (
         "import sys; import functions.activate.handler, functions.release.handler, functions.consume.handler;"
-        "print([m for m in ('pydantic', 'boto3', 'botocore.session', 'zoneinfo', 'aiohttp') if m in sys.modules])"
+        "print([m for m in ('pydantic', 'boto3', 'botocore', 'urllib3', 'http.client', 'zoneinfo', 'aiohttp') if m in sys.modules])"
     )
     ran = subprocess.run(
         [sys.executable, "-c", program],
@@ -101,6 +101,7 @@ PACKAGES = (
         "problems",
         "limits",
         "aws",
+        "http_connection",
         "aws_json",
         "observability",
         "webhooks.url_policy",

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 import urllib3
-from botocore.credentials import Credentials
 
 from local.emulator import ACCESS_KEY, REGION, SECRET_KEY
 from local.stack import Stack
 from shared import mail_links
+from shared.aws_json import Credentials
 from shared.clock import from_rfc3339, now_ms
 from shared.dynamodb.client import DynamoDBClient
 from tests.integration.conftest import CheckedApi, Customer

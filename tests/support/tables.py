@@ -7,11 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import urllib3
-from botocore.credentials import Credentials
-
 from local.dynamodb import table_properties
 from local.stack import client
+from shared.aws_json import Credentials
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import Key
 from shared.dynamodb.requests import Get, Item, ReplyT_co, Request
@@ -43,9 +41,7 @@ class RoleClient(DynamoDBClient):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # A busy engine may take longer than DynamoDB ever does.
-        self._aws._http = urllib3.connection_from_url(
-            self._aws.endpoint, maxsize=32, timeout=600, retries=False
-        )
+        self._aws._seconds = (600, 600)
 
     role = ""  # of every thread, unless one has a role of its own
     most_a_page: int | None = (
@@ -123,7 +119,7 @@ class FaultyClient(RoleClient):
         if number == point and kind == "after":
             raise Crash
         if number == point and kind == "lost":
-            raise urllib3.exceptions.ReadTimeoutError(None, None, "the answer was lost")  # type: ignore[arg-type]
+            raise TimeoutError("the answer was lost")
         return answer
 
 

@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 import pytest
-from botocore.credentials import Credentials
 
 from functions.deliver import deliveries
 from functions.deliver import handler as deliver
@@ -19,6 +18,7 @@ from functions.report import pipeline
 from local.adapt import read_template
 from shared import aws
 from shared.api import app
+from shared.aws_json import Credentials
 from shared.clock import now_ms
 from shared.dynamodb import client as client_module
 from shared.dynamodb.keys import seat_shard_key

@@ -4,13 +4,13 @@ import io
 from typing import Any
 
 import pytest
-from botocore.credentials import Credentials as AwsCredentials
 
 from functions.activate import handler as activate
 from shared import observability
 from shared.api import app, request
 from shared.api.auth import Caller, Credentials, hash_key
 from shared.api.rate_limit import RateLimits
+from shared.aws_json import Credentials as AwsCredentials
 from shared.dynamodb.client import ATTEMPTS, DynamoDBClient
 from shared.dynamodb.keys import Key
 from shared.dynamodb.requests import DynamoDBError, Unavailable

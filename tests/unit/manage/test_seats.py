@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from botocore.credentials import Credentials
 
+from shared.aws_json import Credentials
 from shared.dynamodb.keys import (
     seat_record_key,
 )

@@ -191,8 +191,9 @@ class Deliveries:
             },
         )
         was_failing = webhook_state_key(job.webhook_id) in known
-        opened = await self._run(self._judge(job.webhook_id, attempt, was_failing=was_failing))
-        circuits[job.webhook_id] = max(circuits[job.webhook_id], opened)
+        if was_failing or not attempt.is_success:
+            opened = await self._run(self._judge(job.webhook_id, attempt))
+            circuits[job.webhook_id] = max(circuits[job.webhook_id], opened)
         wait = await self._run(self._record(job, delivery, attempt))
         if wait is not None and wait <= QUEUE_SECONDS:
             later = {**_body(job.webhook_id, job.event, job.attempt + 1)}
@@ -301,13 +302,15 @@ class Deliveries:
 
     # --- The endpoint ----------------------------------------------------------------------------
 
-    def _judge(self, webhook_id: str, attempt: Attempt, *, was_failing: bool) -> Operation[int]:
-        """What an attempt means for its endpoint; until when (Unix seconds) it is left alone."""
+    def _judge(self, webhook_id: str, attempt: Attempt) -> Operation[int]:
+        """What a failure, or the first success after one, means for an endpoint.
+
+        Returns until when (Unix seconds) it is left alone.
+        """
         key = webhook_state_key(webhook_id)
         now = attempt.at // 1000
         if attempt.is_success:
-            if was_failing:
-                yield from send(Delete(key))
+            yield from send(Delete(key))
             return 0
         reply = yield from send(
             Update(

@@ -117,6 +117,8 @@ def _begin(answer: bytes, sent: Mapping[str, Any]) -> str:
 
     It must outlive the erasure of a person. So what it quotes of the event's person is left out.
     """
+    if not answer:
+        return ""
     text = answer.decode(errors="replace")
     for name in _persons_in(sent):
         for written in {name, json.dumps(name)[1:-1], quote(name), quote(name, safe="")}:

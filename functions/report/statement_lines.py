@@ -29,7 +29,7 @@ class LineInFile(TypedDict):
     """A line of a statement, as it was published."""
 
     entitlementId: str
-    customer: dict[str, str | None]
+    customer: Mapping[str, object]
     accountOwner: str | None
     product: str
     sku: str | None

@@ -426,6 +426,42 @@ def test_an_administrator_changes_terms_and_sees_what_it_means(
     assert kept["contacts"]["customerAdmin"]["name"] == "Gerda"
 
 
+@pytest.mark.parametrize(
+    ("locale", "change", "zone", "save", "text", "marked"),
+    [
+        ("en-GB", "Change", "Time zone", "Save", "Must be an IANA time zone", "marked fields"),
+        ("de-DE", "Ändern", "Zeitzone", "Speichern", "Eine IANA-Zeitzone", "markierten Felder"),
+    ],
+)
+def test_what_the_api_refuses_is_said_at_its_field(
+    console: Console,
+    api: Api,
+    locale: str,
+    change: str,
+    zone: str,
+    save: str,
+    text: str,
+    marked: str,
+) -> None:
+    sold = Sold.make(api)
+    page = console.by_link(f"#/entitlements/{sold.id}/terms", locale=locale)
+    page.get_by_role("button", name=change, exact=True).click()
+    dialog = page.get_by_role("dialog")
+    field = dialog.get_by_label(zone, exact=True)
+    field.fill("Mars/Olympus")
+    console.expected.append("400")
+    dialog.get_by_role("button", name=save).click()
+    expect(dialog.get_by_role("alert")).to_contain_text(marked)
+    expect(field).to_have_attribute("aria-invalid", "true")
+    expect(field).to_be_focused()
+    expect(field).to_have_accessible_description(re.compile(text))
+    assert serious(page) == []
+    field.fill("Europe/Berlin")
+    dialog.get_by_role("button", name=save).click()
+    expect(dialog).to_have_count(0)
+    assert api.expect(200, "GET", sold.path)["timeZone"] == "Europe/Berlin"
+
+
 def test_of_two_people_the_second_sees_what_changed(
     console: Console, over: Globex, api: Api
 ) -> None:

@@ -5,12 +5,19 @@ import { t } from "./messages";
 import { credential, endSession } from "./session";
 import type { Page } from "./types";
 
+/** What is wrong with one member of a body; `pointer` as in RFC 6901. */
+export interface Wrong {
+  pointer?: string;
+  detail: string;
+}
+
 /** An answer that is not the one asked for; `kind` is the end of the problem's type. */
 export class Failure extends Error {
   constructor(
     readonly kind: string,
     message: string,
     readonly status: number,
+    readonly errors: Wrong[] = [],
   ) {
     super(message);
   }
@@ -112,7 +119,7 @@ async function send<T>(method: string, path: string, options: Options): Promise<
       .split("/")
       .at(-1) ?? "";
   if (kind === "unauthorized" && session) endSession();
-  throw new Failure(kind, String(problem.detail ?? t.failed), answer.status);
+  throw new Failure(kind, String(problem.detail ?? t.failed), answer.status, problem.errors);
 }
 
 /** What an answer is. */

@@ -1,11 +1,11 @@
 // What pages are made of.
 
-import type { ComponentChildren, JSX, TargetedEvent } from "preact";
-import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { type ComponentChildren, createContext, type JSX, type TargetedEvent } from "preact";
+import { useContext, useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { now } from "../clock";
 import { isolated } from "../dom";
 import { count, moment, money } from "../format";
-import { Failure, Said } from "./api";
+import { Failure, Said, type Wrong } from "./api";
 import type { Data } from "./data";
 import { useTick } from "./hooks";
 import { t } from "./messages";
@@ -60,8 +60,21 @@ export const Trouble = ({ error, retry }: { error: Error; retry?: () => void }) 
 export function textOf(error: unknown): string {
   if (error instanceof Said) return error.message;
   if (!(error instanceof Failure)) return t.failed;
+  if (error.errors.length) return error.errors.map(wrongText).join(" ");
   return t.problems[error.kind] ?? error.message;
 }
+
+/** What is wrong with a member, as the API says it. */
+const wrongText = ({ pointer, detail }: Wrong): string =>
+  [pointer, t.wrong(detail)].filter(Boolean).join(": ");
+
+// What the API found wrong with a form, for its fields to show.
+const NOTHING_WRONG: Wrong[] = [];
+const Refused = createContext(NOTHING_WRONG);
+
+/** Whether something wrong is that of a field: with its member, or with an item of its list. */
+const isOf = (wrong: Wrong, pointer: string | undefined): boolean =>
+  pointer !== undefined && (wrong.pointer ?? "").replace(/\/\d+$/, "") === pointer;
 
 /** The place of what is not there yet. */
 export const Waiting = ({ rows }: { rows: number }) => (
@@ -257,6 +270,16 @@ export function Dialog({
   const [isBusy, setBusy] = useState(false);
   const titleId = useId();
   useLayoutEffect(() => element.current?.showModal(), []);
+  const wrong = error instanceof Failure ? error.errors : NOTHING_WRONG;
+  const [others, setOthers] = useState(wrong);
+  useLayoutEffect(() => {
+    const fields = [...(element.current?.querySelectorAll<HTMLElement>("[data-pointer]") ?? [])];
+    setOthers(wrong.filter((one) => !fields.some((each) => isOf(one, each.dataset.pointer))));
+    const first = fields.find((each) => wrong.some((one) => isOf(one, each.dataset.pointer)));
+    first?.closest("details")?.setAttribute("open", "");
+    first?.querySelector<HTMLElement>("input, select, textarea")?.focus();
+  }, [wrong]);
+  const atFields = wrong.length > 0 && !others.length;
   const send = async (event: Event) => {
     event.preventDefault();
     if (!onSubmit || isBusy) return;
@@ -277,8 +300,8 @@ export function Dialog({
     <dialog ref={element} aria-labelledby={titleId} onClose={onClose}>
       <Box class="dialog-body" {...(onSubmit ? { onSubmit: send } : {})}>
         <h2 id={titleId}>{title}</h2>
-        {children}
-        {error !== null && <Trouble error={error as Error} />}
+        <Refused.Provider value={wrong}>{children}</Refused.Provider>
+        {error !== null && <Trouble error={atFields ? new Said(t.seeFields) : (error as Error)} />}
         <div class="buttons">
           <button type="button" class="quiet" onClick={onClose}>
             {onSubmit ? t.cancel : t.close}
@@ -299,20 +322,35 @@ export function Dialog({
   );
 }
 
+/** A field and its label. `pointer`: which member of the body it is; what is wrong with it is shown. */
 export function Field({
   label,
   hint,
+  pointer,
   children,
 }: {
   label: string;
   hint?: string;
-  children: (id: string) => ComponentChildren;
+  pointer?: string;
+  children: (
+    id: string,
+    more: { "aria-invalid"?: true; "aria-describedby"?: string },
+  ) => ComponentChildren;
 }) {
   const id = useId();
+  const wrong = useContext(Refused).filter((each) => isOf(each, pointer));
+  const more = wrong.length
+    ? { "aria-invalid": true as const, "aria-describedby": `${id}-wrong` }
+    : {};
   return (
-    <p class="field">
+    <p class="field" {...(pointer ? { "data-pointer": pointer } : {})}>
       <label for={id}>{label}</label>
-      {children(id)}
+      {children(id, more)}
+      {wrong.length > 0 && (
+        <small class="wrong" id={`${id}-wrong`}>
+          {wrong.map((each) => t.wrong(each.detail)).join(" ")}
+        </small>
+      )}
       {hint && <small>{hint}</small>}
     </p>
   );
@@ -330,10 +368,11 @@ export const Folded = ({ title, children }: Children & { title: string }) => (
 export const Input = ({
   label,
   hint,
+  pointer,
   ...more
-}: { label: string; hint?: string } & JSX.IntrinsicElements["input"]) => (
-  <Field label={label} {...(hint ? { hint } : {})}>
-    {(id) => <input id={id} autocomplete="off" {...more} />}
+}: { label: string; hint?: string; pointer?: string } & JSX.IntrinsicElements["input"]) => (
+  <Field label={label} {...(hint ? { hint } : {})} pointer={pointer ?? `/${more.name}`}>
+    {(id, state) => <input id={id} autocomplete="off" {...more} {...state} />}
   </Field>
 );
 
@@ -343,18 +382,20 @@ export const Select = ({
   options,
   value,
   defaultValue,
+  pointer,
   ...more
 }: {
   label: string;
+  pointer?: string;
   options: [value: string, text: string][];
   value?: string;
   defaultValue?: string;
   name?: string;
   onChange?: (event: TargetedEvent<HTMLSelectElement>) => void;
 }) => (
-  <Field label={label}>
-    {(id) => (
-      <select id={id} {...more} {...(value === undefined ? {} : { value })}>
+  <Field label={label} pointer={pointer ?? `/${more.name}`}>
+    {(id, state) => (
+      <select id={id} {...more} {...state} {...(value === undefined ? {} : { value })}>
         {options.map(([each, text]) => (
           <option key={each} value={each} selected={each === (value ?? defaultValue)}>
             {text}
@@ -372,17 +413,20 @@ export const OverdraftFields = ({
   onType,
   absolute,
   prefix,
+  pointer,
 }: {
   type: string;
   value: number | null | undefined;
   onType: (type: string) => void;
   absolute: string;
   prefix: string;
+  pointer: string;
 }) => (
   <span class="pair">
     <Select
       label={t.overdraftLimit}
       name={`${prefix}Type`}
+      pointer={pointer}
       value={type}
       onChange={(event) => onType(event.currentTarget.value)}
       options={[
@@ -396,6 +440,7 @@ export const OverdraftFields = ({
       <Input
         label={t.value}
         name={`${prefix}Value`}
+        pointer={`${pointer}/value`}
         type="number"
         min={0}
         defaultValue={value ?? 0}

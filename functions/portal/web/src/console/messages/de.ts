@@ -8,6 +8,29 @@ const attempts = (number: number) => counted(number, "Versuch", "Versuche");
 const days = (number: number) => counted(number, "Tag", "Tage");
 const inDays = (number: number) => counted(number, "Tag", "Tagen");
 
+// Was die API am häufigsten beanstandet.
+const WRONG: [RegExp, string][] = [
+  [/^must have at most (\d+) characters$/, "Höchstens $1 Zeichen."],
+  [/^must have at least (\d+) character/, "Mindestens $1 Zeichen."],
+  [/^must have at most (\d+) items$/, "Höchstens $1 Einträge."],
+  [/^must be at least (\S+)$/, "Mindestens $1."],
+  [/^must be at most (\S+)$/, "Höchstens $1."],
+  [/^must be at most the hard cap, which is (\S+)$/, "Höchstens die harte Obergrenze: $1."],
+  [/^must be a whole number$/, "Eine ganze Zahl."],
+  [/^must be one of: (.*)$/, "Eines von: $1."],
+  [/^must not contain control characters/, "Ohne Steuerzeichen."],
+  [/^must not begin or end with white space$/, "Ohne Leerraum am Anfang und am Ende."],
+  [/^must be an IANA time zone/, "Eine IANA-Zeitzone wie Europe/Berlin."],
+  [/^is not an address that mail can be sent to/, "Keine Adresse, an die man schreiben kann."],
+  [/^must be an e-mail address/, "Eine E-Mail-Adresse wie ann@example.com."],
+  [/^must be a telephone number/, "Eine Telefonnummer wie +49 30 901820."],
+  [/^must be a decimal in a string/, "Ein Betrag mit höchstens vier Nachkommastellen wie 30.00."],
+  [/^must be three capital letters/, "Drei Großbuchstaben wie EUR."],
+  [/^must be a currency of ISO 4217/, "Eine Währung nach ISO 4217 wie EUR."],
+  [/^must be after validFrom$/, "Nach dem Beginn."],
+  [/^must begin with https:/, "Eine Adresse, die mit https:// beginnt."],
+];
+
 export const de: Messages = {
   console: "Konsole",
   today: "Heute",
@@ -54,6 +77,14 @@ export const de: Messages = {
   nothingAllowedHint: "Bitten Sie jemanden aus der Verwaltung um eine Rolle.",
   notHere: "Diese Seite gibt es nicht",
   notHereHint: "Vielleicht hat Ihre Rolle sie nicht.",
+  seeFields: "Nicht gespeichert: siehe die markierten Felder.",
+  wrong: (detail) => {
+    for (const [pattern, text] of WRONG) {
+      const found = pattern.exec(detail);
+      if (found) return text.replace(/\$(\d)/g, (_, n) => found[Number(n)] ?? "");
+    }
+    return `${detail}.`;
+  },
   problems: {
     "not-found": "Das gibt es nicht, oder nicht mehr.",
     "precondition-failed":

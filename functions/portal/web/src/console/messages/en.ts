@@ -52,6 +52,9 @@ export const en = {
   nothingAllowedHint: "Ask an administrator of this stack for a role.",
   notHere: "There is no such page",
   notHereHint: "It may be one that your role does not have.",
+  seeFields: "Not saved: see the marked fields.",
+  /** What the API says is wrong, in the reader's language where it is known. */
+  wrong: (detail: string): string => `${detail.charAt(0).toUpperCase()}${detail.slice(1)}.`,
   problems: {
     "precondition-failed":
       "Somebody else has changed it since you opened it. Nothing was saved, and what you typed is kept: look at what is different, then save again.",

@@ -254,6 +254,7 @@ export function TermFields({ of }: { of?: Entitlement }) {
         <Input
           label={t.customer}
           name="customer"
+          pointer="/customer/name"
           required
           maxLength={200}
           defaultValue={of?.customer.name ?? ""}
@@ -261,6 +262,7 @@ export function TermFields({ of }: { of?: Entitlement }) {
         <Input
           label={t.customerId}
           name="customerId"
+          pointer="/customer/externalId"
           maxLength={200}
           defaultValue={of?.customer.externalId ?? ""}
         />
@@ -275,6 +277,7 @@ export function TermFields({ of }: { of?: Entitlement }) {
         <Input
           label={t.seatsPurchased}
           name="seats"
+          pointer="/seatCount"
           type="number"
           min={0}
           defaultValue={of ? (of.seatCount ?? "") : 100}
@@ -286,8 +289,11 @@ export function TermFields({ of }: { of?: Entitlement }) {
           onType={setType}
           absolute={t.absolute}
           prefix="overdraft"
+          pointer="/overdraftSeatLimit"
         />
-        {type !== "none" && <PeriodFields of={limit} prefix="overdraft" />}
+        {type !== "none" && (
+          <PeriodFields of={limit} prefix="overdraft" pointer="/overdraftSeatLimit" />
+        )}
         <Input
           label={t.leasePeriod}
           name="leasePeriod"
@@ -299,18 +305,21 @@ export function TermFields({ of }: { of?: Entitlement }) {
           <Input
             label={t.unitPrice}
             name="price"
+            pointer="/unitPrice/amount"
             inputMode="decimal"
             defaultValue={of?.unitPrice?.amount ?? ""}
           />
           <Input
             label={t.currency}
             name="currency"
+            pointer="/unitPrice/currency"
             maxLength={3}
             defaultValue={of?.unitPrice?.currency ?? "USD"}
           />
           <Select
             label={t.perWhat}
             name="per"
+            pointer="/unitPrice/per"
             options={[
               ["month", t.per.month],
               ["year", t.per.year],
@@ -334,21 +343,29 @@ export function TermFields({ of }: { of?: Entitlement }) {
         <Input label={t.timeZone} name="timeZone" defaultValue={of?.timeZone ?? "UTC"} />
       </div>
       {(["admin", "owner"] as const).map((prefix) => {
-        const contact = prefix === "admin" ? contacts?.customerAdmin : contacts?.accountOwner;
+        const audience = prefix === "admin" ? "customerAdmin" : "accountOwner";
+        const contact = contacts?.[audience];
         return (
           <fieldset key={prefix}>
-            <legend>{prefix === "admin" ? t.customerAdmin : t.accountOwner}</legend>
+            <legend>{t[audience]}</legend>
             <div class="columns">
-              <Input label={t.name} name={`${prefix}Name`} defaultValue={contact?.name ?? ""} />
+              <Input
+                label={t.name}
+                name={`${prefix}Name`}
+                pointer={`/contacts/${audience}/name`}
+                defaultValue={contact?.name ?? ""}
+              />
               <Input
                 label={t.email}
                 name={`${prefix}Email`}
+                pointer={`/contacts/${audience}/email`}
                 type="email"
                 defaultValue={contact?.email ?? ""}
               />
               <Input
                 label={t.phone}
                 name={`${prefix}Phone`}
+                pointer={`/contacts/${audience}/phone`}
                 type="tel"
                 defaultValue={contact?.phone ?? ""}
               />
@@ -409,6 +426,7 @@ function MoreFields({ of }: { of?: Entitlement }) {
         <PriceFields
           of={of?.overdraftPrice}
           prefix="overdraftPrice"
+          pointer="/overdraftPrice"
           bases={["peak_seats", "seat_days"]}
           free={of?.overdraftPrice?.freeSeats}
         />
@@ -471,6 +489,7 @@ function MoreFields({ of }: { of?: Entitlement }) {
         <Input
           label={t.requestUrl}
           name="requestUrl"
+          pointer="/denialHelp/requestUrl"
           type="url"
           defaultValue={of?.denialHelp?.requestUrl ?? ""}
           hint={t.requestUrlHint}
@@ -497,11 +516,20 @@ function MoreFields({ of }: { of?: Entitlement }) {
 }
 
 /** How long an overdraft may last. */
-export const PeriodFields = ({ of, prefix }: { of: Overdraft; prefix: string }) => (
+export const PeriodFields = ({
+  of,
+  prefix,
+  pointer,
+}: {
+  of: Overdraft;
+  prefix: string;
+  pointer: string;
+}) => (
   <span class="pair">
     <Input
       label={t.overdraftPeriod}
       name={`${prefix}Period`}
+      pointer={`${pointer}/period`}
       placeholder="P30D"
       defaultValue={of.period ?? ""}
       hint={t.overdraftPeriodHint}
@@ -509,6 +537,7 @@ export const PeriodFields = ({ of, prefix }: { of: Overdraft; prefix: string }) 
     <Input
       label={t.overdraftRecovery}
       name={`${prefix}Recovery`}
+      pointer={`${pointer}/recovery`}
       placeholder="P10D"
       defaultValue={of.recovery ?? ""}
       hint={t.overdraftRecoveryHint}
@@ -520,6 +549,7 @@ export const PeriodFields = ({ of, prefix }: { of: Overdraft; prefix: string }) 
 export const PriceFields = ({
   of,
   prefix,
+  pointer,
   bases,
   free,
 }: {
@@ -534,6 +564,7 @@ export const PriceFields = ({
     | null
     | undefined;
   prefix: string;
+  pointer: string;
   bases: string[];
   free: number | undefined;
 }) => (
@@ -541,6 +572,7 @@ export const PriceFields = ({
     <Input
       label={t.overdraftPrice}
       name={`${prefix}Amount`}
+      pointer={`${pointer}/amount`}
       inputMode="decimal"
       defaultValue={of?.amount ?? ""}
       hint={t.priceHint}
@@ -548,18 +580,21 @@ export const PriceFields = ({
     <Input
       label={t.currency}
       name={`${prefix}Currency`}
+      pointer={`${pointer}/currency`}
       maxLength={3}
       defaultValue={of?.currency ?? "USD"}
     />
     <Select
       label={t.basis}
       name={`${prefix}Basis`}
+      pointer={`${pointer}/basis`}
       defaultValue={of?.basis ?? bases[0] ?? ""}
       options={bases.map((each) => [each, t.bases[each] ?? each])}
     />
     <Select
       label={t.charge}
       name={`${prefix}Charge`}
+      pointer={`${pointer}/charge`}
       defaultValue={of?.charge ?? "by_month"}
       options={[
         ["by_month", t.charges.by_month],
@@ -569,6 +604,7 @@ export const PriceFields = ({
     <Input
       label={t.minimum}
       name={`${prefix}Minimum`}
+      pointer={`${pointer}/minimum`}
       inputMode="decimal"
       defaultValue={of?.minimum ?? ""}
     />

@@ -156,6 +156,7 @@ export function LimitFields({ of, n }: { of: Terms | null; n: number }) {
         <Input
           label={t.limitKey}
           name={`key${n}`}
+          pointer={`/usageLimits/${n}/key`}
           maxLength={64}
           defaultValue={of?.key ?? ""}
           readOnly={of !== null}
@@ -164,6 +165,7 @@ export function LimitFields({ of, n }: { of: Terms | null; n: number }) {
         <Input
           label={t.purchased}
           name={`limit${n}`}
+          pointer={`/usageLimits/${n}/limit`}
           type="number"
           min={0}
           defaultValue={of?.limit ?? 0}
@@ -174,10 +176,12 @@ export function LimitFields({ of, n }: { of: Terms | null; n: number }) {
           onType={setType}
           absolute={t.more}
           prefix={`overdraft${n}`}
+          pointer={`/usageLimits/${n}/overdraftLimit`}
         />
         <Select
           label={t.period}
           name={`resets${n}`}
+          pointer={`/usageLimits/${n}/resetSchedule`}
           defaultValue={of?.resetSchedule ?? "never"}
           options={(["monthly", "on_renewal", "never"] as Resets[]).map((each) => [
             each,
@@ -187,10 +191,17 @@ export function LimitFields({ of, n }: { of: Terms | null; n: number }) {
       </div>
       <Folded title={t.moreOfLimit}>
         <div class="columns">
-          {type !== "none" && <PeriodFields of={limit} prefix={`overdraft${n}`} />}
+          {type !== "none" && (
+            <PeriodFields
+              of={limit}
+              prefix={`overdraft${n}`}
+              pointer={`/usageLimits/${n}/overdraftLimit`}
+            />
+          )}
           <Input
             label={t.customerCap}
             name={`cap${n}`}
+            pointer={`/usageLimits/${n}/customerCap`}
             type="number"
             min={0}
             defaultValue={of?.customerCap ?? ""}
@@ -200,6 +211,7 @@ export function LimitFields({ of, n }: { of: Terms | null; n: number }) {
         <PriceFields
           of={of?.overdraftPrice}
           prefix={`price${n}`}
+          pointer={`/usageLimits/${n}/overdraftPrice`}
           bases={["units"]}
           free={of?.overdraftPrice?.freeUnits}
         />

@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { now } from "../../clock";
-import { count, day } from "../../format";
+import { count, moment } from "../../format";
 import { call, Failure, post, read, Said } from "../api";
 import { useData } from "../data";
 import { useSettled } from "../hooks";
@@ -206,7 +206,10 @@ function termsOf(of: Entitlement): [string, string][] {
     [t.unitPrice, price && `${price.amount} ${price.currency} / ${t.per[price.per]}`],
     [
       t.valid,
-      [of.validFrom && t.from(day(of.validFrom)), of.validUntil && t.until(day(of.validUntil))]
+      [
+        of.validFrom && t.from(moment(of.validFrom)),
+        of.validUntil && t.until(moment(of.validUntil)),
+      ]
         .filter(Boolean)
         .join(" ") || t.withoutEnd,
     ],

@@ -387,7 +387,7 @@ def measure_warm(bench: Bench) -> dict[str, float]:
 
     batch = 40
     terms = SeatTerms(128, 128, "active", 0, None, 8 * 3600)
-    ratios: dict[str, list[float]] = {"cpu": [], "wall": [], "shard": [], "signed": []}
+    ratios: dict[str, list[float]] = {"cpu": [], "wall": [], "shard": [], "signed": [], "ms": []}
     for turn in range(WARM_CALLS // batch + 2):
         entitlement_id, other, third = (bench.shard(20, terms, now_ms=_now_ms()) for _ in range(3))
         base = _spent(batch, lambda: bare_update(bench.client))
@@ -400,11 +400,13 @@ def measure_warm(bench: Bench) -> dict[str, float]:
             ours = _spent(batch, partial(activate, entitlement_id))
             with_signature = _spent(batch, partial(activate, third, ', "signed": true'))
         if turn >= 2:  # the first turns warm both
+            ratios["ms"].append(ours[0] / batch * 1000)
             ratios["cpu"].append(ours[0] / base[0])
             ratios["wall"].append(ours[1] / base[1])
             ratios["shard"].append(ours[1] / shard[1])
             ratios["signed"].append(with_signature[0] / ours[0])
     return {
+        "activate.warm.cpu_ms": statistics.median(ratios["ms"]),
         "activate.warm.ratio": statistics.median(ratios["cpu"]),
         "activate.warm.wall.ratio": statistics.median(ratios["wall"]),
         "activate.warm.wall.shard.ratio": statistics.median(ratios["shard"]),
@@ -486,7 +488,7 @@ def measure_init() -> dict[str, float]:
     return {
         f"{what}.init.ratio": (medians[what] - medians["python"]) / baseline
         for what in (*FUNCTIONS, SIGNED)
-    }
+    } | {"activate.init.ms": (medians["activate"] - medians["python"]) * 1000}
 
 
 # --- Cost -----------------------------------------------------------------------------------------
@@ -536,12 +538,37 @@ def estimate_cost(results: dict[str, float]) -> dict[str, float]:
     }
 
 
+# Lambda gives a function a core for each 1,769 MB (AWS, "Configure Lambda function memory").
+CORE_MB = 1_769
+MEMORY_SIZES_MB = (128, 256, 512, 1_024, 1_769)
+# What a conditional update takes in a region, besides our own work.
+TABLE_MS = 5.0
+
+
+def estimate_by_memory(results: dict[str, float]) -> dict[str, float]:
+    """How long `activate` takes and what a million calls of it cost in Lambda, by memory size.
+
+    Computed from the CPU time measured here: a core of Lambda is another one, so compare the sizes
+    with each other. The API, the table and the logs cost the same with every size.
+    """
+    found = {}
+    for size in MEMORY_SIZES_MB:
+        slower = max(1.0, CORE_MB / size)
+        billed = results["activate.warm.cpu_ms"] * slower + TABLE_MS
+        seconds = 1_000_000 * billed / 1_000
+        cost = LAMBDA_CALL + seconds * size / 1_024 * LAMBDA_GB_SECOND / 1_000_000
+        found[f"memory.{size:04d}.warm.ms"] = billed
+        found[f"memory.{size:04d}.start.ms"] = results["activate.init.ms"] * slower
+        found[f"memory.{size:04d}.usd_per_million"] = round(cost, 2)
+    return found
+
+
 # --- The report -----------------------------------------------------------------------------------
 
 
 def explain(results: dict[str, float]) -> Iterator[tuple[str, str]]:
     for name, value in results.items():
-        fine = ("ratio", "usd", "per_record", "per_change", "average", "contended")
+        fine = ("ratio", "usd", "per_record", "per_change", "average", "contended", ".ms", "_ms")
         digits = 2 if any(word in name for word in fine) else 0
         yield name, f"{value:.{digits}f}"
 
@@ -575,6 +602,7 @@ def main() -> None:
             results |= measure_warm(bench)
             activations = WARM_CALLS + 2 * 40
             results["activate.signed.kms_calls"] = signing.signed(kms) / activations
+        results |= estimate_by_memory(results)
         console.print("measuring throughput ...")
         results |= measure_throughput(bench)
     console.print("measuring from commit to webhook in the local stack ...")

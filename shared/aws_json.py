@@ -24,8 +24,12 @@ class Damaged(Exception):
     """An answer that is not what the service sent: its checksum differs, or it is no JSON."""
 
 
+class Unsigned(Exception):
+    """A request that was not sent, because there are no credentials for it."""
+
+
 # What a call may raise instead of an answer.
-Failures = (OSError, NoAnswer, Damaged)
+Failures = (OSError, NoAnswer, Damaged, Unsigned)
 
 
 class Service(NamedTuple):
@@ -97,12 +101,15 @@ class AwsJson:
             else:
                 connection.close()
         checksum = answered.get(b"x-amz-crc32")
-        if checksum and int(checksum) != zlib.crc32(content):
+        if checksum and checksum != b"%d" % zlib.crc32(content):
             raise Damaged("the checksum of the answer differs")
         try:
-            return status, orjson.loads(content)
+            body = orjson.loads(content)
         except orjson.JSONDecodeError as error:
             raise Damaged("the answer is no JSON") from error
+        if not isinstance(body, dict):
+            raise Damaged("the answer is no object")
+        return status, body
 
     def _connected(self) -> Connection:
         while self._kept:
@@ -127,10 +134,18 @@ class _Signer:
         self._known: tuple[Credentials, Any] | None = None
 
     def sign(self, path: str, headers: list[tuple[str, str]], payload: bytes) -> dict[str, str]:
-        """The headers of a POST, with those that sign it."""
+        """The headers of a POST, with those that sign it.
+
+        Raises:
+            Unsigned.
+        """
+        try:
+            provider = self._provider()
+        except Exception as error:
+            raise Unsigned(type(error).__name__) from error
         request = HttpRequest("POST", path, HttpHeaders(headers))
         config = AwsSigningConfig(
-            credentials_provider=self._provider(),
+            credentials_provider=provider,
             signed_body_value=sha256(payload).hexdigest(),
             use_double_uri_encode=False,
             **self._names,

@@ -486,6 +486,7 @@ def test_of_two_people_the_second_sees_what_changed(
     expect(page.get_by_role("region", name="History")).to_contain_text("seatCount")
     expect(dialog).to_contain_text("Changed meanwhile")
     expect(dialog).to_contain_text("CAD Pro · S2")
+    expect(dialog).to_contain_text("contacts.accountOwner.email: owner@vendor.example")
     # What the other one changed stays.
     dialog.get_by_role("button", name="Save").click()
     expect(dialog).to_have_count(0)
@@ -503,6 +504,36 @@ def test_of_two_people_the_second_sees_what_changed(
     assert left["contacts"]["customerAdmin"]["phone"] == "+49 30 901820"
     assert left["contacts"]["accountOwner"]["phone"] == "+1 555 0100"
     assert left["metadata"] == {"region": "apac"}
+
+
+def test_a_form_shows_what_is_stored_when_it_opens(console: Console, api: Api) -> None:
+    """However old the page under it is."""
+    sold = Sold.make(
+        api,
+        contacts={"customerAdmin": {"email": "ann@acme.example"}},
+        metadata={"constructor": "x", "tier": "gold"},
+    )
+    page = console.by_link(f"#/entitlements/{sold.id}/terms")
+    expect(page.get_by_role("button", name="Change", exact=True)).to_be_visible()
+    theirs = {"customerAdmin": {"email": "other@acme.example"}}
+    api.expect(200, "PATCH", sold.path, {"contacts": theirs})
+    page.get_by_role("button", name="Change", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    admin = dialog.get_by_role("group", name="Customer's admin")
+    expect(admin.get_by_label("E-mail")).to_have_value("other@acme.example")
+    dialog.get_by_text("Notes of your own").first.click()
+    notes = dialog.get_by_role("textbox", name="Notes of your own")
+    notes.fill("tier: gold\ntoString: 1")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_have_count(0)
+    # The focus is back where it was, for those who have no mouse.
+    expect(page.get_by_role("button", name="Change", exact=True)).to_be_focused()
+    kept = api.expect(200, "GET", sold.path)
+    assert kept["metadata"] == {"tier": "gold", "toString": "1"}
+    assert kept["contacts"]["customerAdmin"]["email"] == "other@acme.example"
+    page.get_by_role("button", name="Undo").click()
+    before = {"constructor": "x", "tier": "gold"}
+    wait_for(lambda: api.expect(200, "GET", sold.path)["metadata"] == before)
 
 
 def test_what_nobody_touched_stays_as_it_was(console: Console, api: Api) -> None:
@@ -811,6 +842,35 @@ def test_a_statement_is_decided_line_by_line(console: Console, stack: Stack, api
     expect(row).to_contain_text("Undecided")
     page.get_by_role("button", name="Undo").first.click()
     expect(row).to_contain_text("Waived")
+    assert serious(page) == []
+    # What somebody else has decided since stays.
+    other = lines.get_by_role("row", name=f"{run} B")
+    other.get_by_role("button", name="Decide").click()
+    dialog.get_by_role("button", name="Save").click()
+    expect(other).to_contain_text("Billed")
+    lines_of = f"/v1/entitlements/{second}/true-up/lines/{statement['period']['month']}"
+    theirs = {"decision": "disputed", "reason": "the customer calls"}
+    api.expect(200, "PUT", f"{lines_of}.EUR.seats/decision", theirs)
+    console.expected.append("412")
+    page.get_by_role("button", name="Undo").first.click()
+    expect(page.get_by_text("Somebody else has changed it")).to_be_visible()
+    [decided] = api.expect(200, "GET", f"/v1/entitlements/{second}/true-up/decisions")["items"]
+    assert decided["decision"]["decision"] == "disputed"
+
+
+def test_a_page_that_could_not_be_fetched_is_fetched_again(console: Console) -> None:
+    """Where the network fails, in the middle of a day: the console stays, and goes on by itself."""
+    page = console.page(locale="de-DE")
+    page.goto(console_link(console.api))
+    expect(page.locator("#nav")).to_be_attached()
+    console.expected += ["Failed to load", "ERR_", "dynamically imported"]
+    page.context.set_offline(True)
+    go(page, "#/webhooks")
+    failed = page.get_by_text("ließ sich nicht laden")
+    fetched = page.get_by_role("heading", name="Webhooks")
+    expect(failed.or_(fetched).first).to_be_visible()
+    page.context.set_offline(False)
+    expect(fetched).to_be_visible()
     assert serious(page) == []
 
 

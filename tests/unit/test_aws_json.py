@@ -161,11 +161,31 @@ def test_a_connection_that_is_to_close_is_not_kept(serve: Serve) -> None:
     assert server.connections == 2
 
 
-def test_after_what_nobody_asked_for_a_connection_is_not_kept(serve: Serve) -> None:
-    server, aws = serve(lambda *_: [answer(b"{}") + answer(b'{"stale": true}')])
+@pytest.mark.parametrize(
+    "more",
+    [
+        answer(b'{"stale": true}'),
+        b"HTTP/1.1 418 Teapot\r\nX: ",
+        b"HTTP/1.1 418 Teapot\r\nContent-Length: 9\r\n\r\n{}",
+    ],
+    ids=["an answer", "half a head", "half a body"],
+)
+def test_after_what_nobody_asked_for_a_connection_is_not_kept(serve: Serve, more: bytes) -> None:
+    server, aws = serve(lambda *_: [answer(b"{}") + more])
     for _ in range(3):
         assert aws.send("GetItem", b"{}") == (200, {})
     assert server.connections == 3
+
+
+def test_an_interim_answer_is_not_the_answer(serve: Serve) -> None:
+    def answers(number: int, _: bytes) -> list[bytes]:
+        interim = b"HTTP/1.1 100 Continue\r\n\r\n"
+        hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+        return [interim, hints, checked(b'{"n": %d}' % number)]
+
+    _, aws = serve(answers)
+    for number in range(1, 6):
+        assert aws.send("GetItem", b"{}") == (200, {"n": number})
 
 
 @pytest.mark.parametrize(
@@ -176,10 +196,26 @@ def test_after_what_nobody_asked_for_a_connection_is_not_kept(serve: Serve) -> N
         [answer(b'{"n": 1}', length=100), b""],
         [b"no HTTP at all\r\n\r\n"],
         [answer(b'{"n": 1}', "x-amz-crc32: 1")],
+        [answer(b'{"n": 1}', "x-amz-crc32: abc")],
+        [answer(b'{"n": 1}', f"x-amz-crc32: {'9' * 5_000}")],
+        [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"],
+        [answer(b"[1]", status="400 Bad Request")],
         [answer(b'{"n": 1')],
         [answer(b"\xff\xfe")],
     ],
-    ids=["nothing", "half a head", "half a body", "no HTTP", "checksum", "half JSON", "no UTF-8"],
+    ids=[
+        "nothing",
+        "half a head",
+        "half a body",
+        "no HTTP",
+        "checksum",
+        "no checksum",
+        "long checksum",
+        "upgrade",
+        "no object",
+        "half JSON",
+        "no UTF-8",
+    ],
 )
 def test_a_lost_or_damaged_answer_is_no_answer(serve: Serve, parts: list[bytes]) -> None:
     """And the call after it is answered as if nothing had happened."""
@@ -216,6 +252,30 @@ def test_a_silent_server_is_given_up(serve: Serve) -> None:
     with pytest.raises(TimeoutError):
         aws.send("GetItem", b"{}")
     assert not aws._kept
+
+
+def test_an_answer_that_trickles_is_given_up(serve: Serve) -> None:
+    """However often a byte comes: all waits together have an end."""
+    whole = answer(b" " * 1_000)
+    _, aws = serve(lambda *_: [whole[n : n + 1] for n in range(len(whole))])
+    connection = aws._connected()
+    connection._answer_seconds = -1.0  # over before it begins
+    aws._kept.append(connection)
+    with pytest.raises(NoAnswer, match="no end"):
+        aws.send("GetItem", b"{}")
+
+
+def test_without_credentials_nothing_is_sent(serve: Serve) -> None:
+    server, aws = serve(lambda *_: [answer(b"{}")])
+
+    def fails() -> Credentials:
+        raise RuntimeError("the endpoint does not answer")
+
+    for wrong in (fails, Credentials("", "")):
+        aws._signer._credentials = wrong
+        with pytest.raises(Failures):
+            aws.send("GetItem", b"{}")
+    assert server.requests == []
 
 
 def test_threads_have_connections_of_their_own(serve: Serve) -> None:

@@ -102,30 +102,41 @@ export interface Pages<T> {
 }
 
 /** A list that is read page by page, as its reader asks for more. */
-export function usePages<T>(key: string, path: string, query: Record<string, string | null>) {
-  const [later, setLater] = useState<T[]>([]);
-  const [next, setNext] = useState<string | null>(null);
+export function usePages<T>(
+  name: string,
+  path: string,
+  query: Record<string, string | null>,
+): Pages<T> {
+  const key = `${name}?${JSON.stringify(query)}`;
+  const nothing = { key, items: [] as T[], next: null as string | null };
+  const [found, setRead] = useState(nothing);
+  const later = found.key === key ? found : nothing; // what came for another query is not shown
   const pageOf = (pageToken: string | null) =>
     read<Page<T>>(path, { limit: 50, ...query, pageToken });
-  const first = useData(`${key}?${JSON.stringify(query)}`, async () => {
+  const first = useData(key, async () => {
     const page = await pageOf(null);
-    setLater([]);
-    setNext(page.nextPageToken);
+    setRead({ key, items: [], next: page.nextPageToken });
     return page;
   });
   const more = async () => {
-    const page = await pageOf(next);
-    setLater((before) => [...before, ...page.items]);
-    setNext(page.nextPageToken);
+    const page = await pageOf(later.next);
+    setRead((now) =>
+      now.key === key && now.next === later.next
+        ? { key, items: [...now.items, ...page.items], next: page.nextPageToken }
+        : now,
+    );
   };
-  const found: Pages<T> = {
+  const change = (each: (item: T) => T) => {
+    if (first.data) first.show({ ...first.data, items: first.data.items.map(each) });
+    setRead((now) => ({ ...now, items: now.items.map(each) }));
+  };
+  // Whoever calls later, such as an undo, changes what is shown then.
+  const latest = useRef(change);
+  latest.current = change;
+  return {
     first,
-    items: [...(first.data?.items ?? []), ...later],
-    more: next === null ? null : more,
-    change: (each) => {
-      if (first.data) first.show({ ...first.data, items: first.data.items.map(each) });
-      setLater((before) => before.map(each));
-    },
+    items: [...(first.data?.items ?? []), ...later.items],
+    more: later.next === null ? null : more,
+    change: (each) => latest.current(each),
   };
-  return found;
 }

@@ -2,6 +2,8 @@
 
 import type { ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
+import { Said } from "./api";
+import { t } from "./messages";
 import { Trouble, Waiting } from "./ui";
 
 const IDLE_MS = 2_000;
@@ -23,9 +25,12 @@ export function onDemand<P extends object>(fetch: () => Promise<ComponentType<P>
     };
     useEffect(() => {
       if (!Found) begin();
+      addEventListener("online", begin);
+      return () => removeEventListener("online", begin);
     }, []);
-    // A newer release has other scripts: the page has to be read again.
-    if (error && !Found) return <Trouble error={error} retry={() => location.reload()} />;
+    // A newer release has other scripts: then the whole page has to be read again.
+    const again = () => (navigator.onLine ? location.reload() : begin());
+    if (error && !Found) return <Trouble error={new Said(t.scriptMissing)} retry={again} />;
     return Found ? <Found {...props} /> : <Waiting rows={6} />;
   };
 }

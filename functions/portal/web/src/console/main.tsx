@@ -231,12 +231,16 @@ async function begin(): Promise<string> {
   const [, code, place = ""] = /^#code=([\w.-]*)(?:&to=)?(.*)$/.exec(location.hash) ?? [];
   if (code !== undefined) history.replaceState(null, "", `${location.pathname}#${place}`);
   try {
-    if (isBack()) await (await import("./provider")).comeBack();
+    if (isBack()) {
+      await speaking; // what went wrong is said at once
+      await (await import("./provider")).comeBack();
+    }
     // Who is signed in stays so, in whatever tab: a link from somebody else changes nothing.
     else if (code && session()) await call("GET", "v1/console/session").catch(() => {});
     if (!session()) await askOthers();
     if (!session() && code) await signIn({ code });
   } catch (error) {
+    await speaking;
     return textOf(error);
   }
   return "";
@@ -248,7 +252,8 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () =>
   applyAccent(document.documentElement.dataset.accent ?? ""),
 );
 watchActivity();
-const [problem] = await Promise.all([begin(), speak()]);
+const speaking = speak();
+const [problem] = await Promise.all([begin(), speaking]);
 const root = document.getElementById("console");
 if (root) {
   root.replaceChildren();

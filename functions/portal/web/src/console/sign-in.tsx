@@ -2,6 +2,7 @@
 
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { vendorName } from "../dom";
+import { Said } from "./api";
 import { t } from "./messages";
 import { provider, signIn } from "./session";
 import { textOf } from "./ui";
@@ -10,8 +11,13 @@ import { textOf } from "./ui";
 async function toProvider(inWindow: boolean): Promise<void> {
   // A browser opens windows only while it handles the click.
   const opened = inWindow ? window.open("about:blank", "_blank", "width=520,height=720") : null;
-  const { goToProvider } = await import("./provider");
-  await goToProvider(opened);
+  try {
+    const { goToProvider } = await import("./provider");
+    await goToProvider(opened);
+  } catch (error) {
+    opened?.close();
+    throw error instanceof Said ? error : new Said(t.scriptMissing);
+  }
 }
 
 export function SignIn({ isAgain, problem = "" }: { isAgain: boolean; problem?: string }) {
@@ -49,7 +55,11 @@ export function SignIn({ isAgain, problem = "" }: { isAgain: boolean; problem?: 
         </p>
       )}
       {state === "ready" && (
-        <button type="button" class="primary large" onClick={() => void toProvider(isAgain)}>
+        <button
+          type="button"
+          class="primary large"
+          onClick={() => toProvider(isAgain).catch((found) => setError(textOf(found)))}
+        >
           {t.signIn}
         </button>
       )}

@@ -287,7 +287,9 @@ export function Dialog({
     setError(null);
     try {
       await onSubmit(new FormData(event.currentTarget as HTMLFormElement));
-      onClose();
+      // The dialog itself gives the focus back to where it was.
+      if (element.current?.open) element.current.close();
+      else onClose();
     } catch (problem) {
       setError(problem);
     } finally {

@@ -6,7 +6,9 @@ import { en, type Messages } from "./en";
 /** What the page says. It is English until `speak` is done. */
 export const t: Messages = { ...en };
 
-/** Fetch the sentences of the page's language. */
+/** Fetch the sentences of the page's language. Where they cannot be had, it stays English. */
 export async function speak(): Promise<void> {
-  if (language === "de") Object.assign(t, (await import("./de")).de);
+  try {
+    if (language === "de") Object.assign(t, (await import("./de")).de);
+  } catch {}
 }

@@ -77,6 +77,8 @@ export const de: Messages = {
   nothingAllowedHint: "Bitten Sie jemanden aus der Verwaltung um eine Rolle.",
   notHere: "Diese Seite gibt es nicht",
   notHereHint: "Vielleicht hat Ihre Rolle sie nicht.",
+  scriptMissing:
+    "Dieser Teil der Seite ließ sich nicht laden. Vielleicht wurde der Dienst erneuert: Laden Sie die Seite neu.",
   seeFields: "Nicht gespeichert: siehe die markierten Felder.",
   wrong: (detail) => {
     for (const [pattern, text] of WRONG) {

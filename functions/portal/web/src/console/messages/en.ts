@@ -52,6 +52,8 @@ export const en = {
   nothingAllowedHint: "Ask an administrator of this stack for a role.",
   notHere: "There is no such page",
   notHereHint: "It may be one that your role does not have.",
+  scriptMissing:
+    "This part of the page could not be loaded. The service may have been updated: load the page again.",
   seeFields: "Not saved: see the marked fields.",
   /** What the API says is wrong, in the reader's language where it is known. */
   wrong: (detail: string): string => `${detail.charAt(0).toUpperCase()}${detail.slice(1)}.`,

@@ -7,9 +7,11 @@ import { en, type Messages } from "./en";
 /** What the console says. It is English until `speak` is done. */
 export const t: Messages = { ...en };
 
-/** Fetch the sentences of the page's language. */
+/** Fetch the sentences of the page's language. Where they cannot be had, it stays English. */
 export async function speak(): Promise<void> {
   if (language !== "de") return;
-  const [{ de }] = await Promise.all([import("./de"), speakOfUse()]);
-  Object.assign(t, de);
+  try {
+    const [{ de }] = await Promise.all([import("./de"), speakOfUse()]);
+    Object.assign(t, de);
+  } catch {}
 }

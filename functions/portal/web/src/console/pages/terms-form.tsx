@@ -212,29 +212,60 @@ type Members = Record<string, unknown>;
 const isNested = (name: string, ...values: unknown[]) =>
   NESTED.has(name) &&
   values.every((each) => each && typeof each === "object" && !Array.isArray(each));
-const pick = (of: Members, names: string[]) =>
-  Object.fromEntries(names.map((name) => [name, of[name] ?? null]));
+const own = (of: Members, name: string) => (Object.hasOwn(of, name) ? (of[name] ?? null) : null);
+const pick = (of: Members, names: string[]): Members =>
+  Object.fromEntries(names.map((name) => [name, own(of, name)]));
 
 /** The merge patch that makes `after` of `before`, and says nothing of what does not differ. */
 function changesOf(before: Members, after: Members): Members {
-  const found: Members = {};
-  for (const name of Object.keys({ ...before, ...after })) {
-    const [was, is] = [before[name] ?? null, after[name] ?? null];
-    if (same(was, is)) continue;
-    found[name] = isNested(name, was, is) ? changesOf(was as Members, is as Members) : is;
-  }
-  return found;
+  const names = new Set([...Object.keys(before), ...Object.keys(after)]);
+  return Object.fromEntries(
+    [...names].flatMap((name) => {
+      const [was, is] = [own(before, name), own(after, name)];
+      if (same(was, is)) return [];
+      const isParts = isNested(name, was, is);
+      return [[name, isParts ? changesOf(was as Members, is as Members) : is]];
+    }),
+  );
 }
 
 /** The merge patch that takes such a patch back: what `before` has of its members. */
 export function takingBack(patch: Members, before: Members): Members {
   return Object.fromEntries(
     Object.entries(patch).map(([name, value]) => {
-      const was = before[name] ?? null;
-      const isPart = isNested(name, was, value);
-      return [name, isPart ? takingBack(value as Members, was as Members) : was];
+      const was = own(before, name);
+      const isParts = isNested(name, was, value);
+      return [name, isParts ? takingBack(value as Members, was as Members) : was];
     }),
   );
+}
+
+// What the page of terms does not show: a change of it is named as the API names it.
+const UNSHOWN = [
+  "contacts",
+  "notifications",
+  "denialHelp",
+  "overdraftPrice",
+  "showCharges",
+  "overdraftLeasePeriod",
+  "maxLeasePeriod",
+  "maxBorrowedSeats",
+  "offlinePeriod",
+  "seatsLeftThresholds",
+  "expiryNoticeDays",
+];
+
+/** What has changed of the terms that the page does not show: `contacts.customerAdmin.email: …`. */
+export function unshownChanges(before: Entitlement, after: Entitlement): string[] {
+  const told = (of: Members, path: string): string[] =>
+    Object.entries(of).flatMap(([name, value]) => {
+      const place = path ? `${path}.${name}` : name;
+      const isMembers = value && typeof value === "object" && !Array.isArray(value);
+      if (isMembers) return told(value as Members, place);
+      return [`${place}: ${typeof value === "string" ? value : JSON.stringify(value)}`];
+    });
+  const [was, is] = [before, after].map((each) => pick(each as unknown as Members, UNSHOWN));
+  return told(changesOf(was ?? {}, is ?? {}), "");
 }
 
 /** An overdraft as the form says it: without what it has not. */

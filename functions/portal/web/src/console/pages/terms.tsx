@@ -3,7 +3,7 @@
 import { useState } from "preact/hooks";
 import { now } from "../../clock";
 import { count, moment } from "../../format";
-import { call, Failure, post, read, Said } from "../api";
+import { type Answer, call, Failure, post, read, Said } from "../api";
 import { useData } from "../data";
 import { useSettled } from "../hooks";
 import { t } from "../messages";
@@ -28,7 +28,15 @@ import {
 } from "../ui";
 import { fieldTime } from "../zoned";
 import { History } from "./audit";
-import { type Overdraft, orNull, patchOf, saidIn, TermFields, takingBack } from "./terms-form";
+import {
+  type Overdraft,
+  orNull,
+  patchOf,
+  saidIn,
+  TermFields,
+  takingBack,
+  unshownChanges,
+} from "./terms-form";
 import { LimitFields, limitsIn } from "./usage";
 
 const SETTLE_MS = 300;
@@ -142,7 +150,6 @@ export function Terms({ of, path, reload }: Shown) {
       </Card>
       {isEditing && (
         <EditTerms
-          of={of}
           path={path}
           onClose={() => setEditing(false)}
           onDone={async () => {
@@ -244,22 +251,39 @@ function meaningOf(of: Entitlement, foreseen: ChangedEntitlement): string[] {
 /** What somebody else has changed since a dialog was opened: each term as it is now. */
 function changedMeanwhile(base: Entitlement, of: Entitlement): string[] {
   const before = new Map(termsOf(base));
-  return termsOf(of)
+  const shown = termsOf(of)
     .filter(([name, value]) => before.get(name) !== value)
     .map(([name, value]) => `${name}: ${value}`);
+  return [...shown, ...unshownChanges(base, of)];
 }
 
-function EditTerms({
-  of,
+/** The form of what is stored now: read anew, with its version. */
+function EditTerms(props: { path: string; onClose: () => void; onDone: () => Promise<void> }) {
+  const [opening] = useState(() => crypto.randomUUID());
+  const version = useData(`${props.path}#${opening}`, () => call<Entitlement>("GET", props.path));
+  return version.data ? (
+    <TermsForm {...props} version={version.data} reload={version.reload} />
+  ) : (
+    <Dialog title={t.changeTerms} onClose={props.onClose}>
+      <Loaded of={version}>{() => null}</Loaded>
+    </Dialog>
+  );
+}
+
+function TermsForm({
+  version,
+  reload,
   path,
   onClose,
   onDone,
 }: {
-  of: Entitlement;
+  version: Answer<Entitlement>;
+  reload: () => Promise<void>;
   path: string;
   onClose: () => void;
   onDone: () => Promise<void>;
 }) {
+  const of = version.data;
   // As it was when the dialog was opened: what differs from it is what this person changed.
   const [base] = useState(of);
   const [problem, setProblem] = useState("");
@@ -270,7 +294,6 @@ function EditTerms({
     return (await call<ChangedEntitlement>("PATCH", path, { body, query: { dryRun: true } })).data;
   });
   const [effective, setEffective] = useState("");
-  const version = useData(`${path}#version`, () => call<Entitlement>("GET", path));
   const submit = async (form: FormData) => {
     const found = patchOf(base, form);
     if (!Object.keys(found).length) throw new Said(t.nothingChanged);
@@ -283,11 +306,11 @@ function EditTerms({
     }
     let etag: string | null;
     try {
-      etag = (await call("PATCH", path, { body: found, etag: version.data?.etag ?? null })).etag;
+      etag = (await call("PATCH", path, { body: found, etag: version.etag })).etag;
     } catch (error) {
       // What was typed is kept, and can be saved once it has been looked at.
       if (error instanceof Failure && error.kind === "precondition-failed")
-        await Promise.all([version.reload(), onDone()]);
+        await Promise.all([reload(), onDone()]);
       throw error;
     }
     const before = takingBack(found, of as unknown as Record<string, unknown>);

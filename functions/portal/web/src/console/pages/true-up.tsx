@@ -116,7 +116,7 @@ export const DecisionShown = ({ of }: { of: Decision | null }) =>
       )}
     </>
   ) : (
-    <span>{t.undecided}</span>
+    <span class="nowrap">{t.undecided}</span>
   );
 
 /** The dialog with which a line is decided. */
@@ -133,22 +133,35 @@ export function Decide({
   onDone: (decision: Decision) => Promise<void>;
 }) {
   const where = `${path}/true-up/lines/${encodeURIComponent(line.lineId)}/decision`;
-  const write = async (body: Pick<Decision, "decision" | "reason" | "reference">) =>
-    onDone((await call<DecidedLine>("PUT", where, { body })).data.decision);
+  const write = async (
+    body: Pick<Decision, "decision" | "reason" | "reference">,
+    etag: string | null,
+  ) => {
+    const answer = await call<DecidedLine>("PUT", where, { body, etag });
+    await onDone(answer.data.decision);
+    return answer.etag;
+  };
   const decide = async (form: FormData) => {
     const text = (name: string) => String(form.get(name) ?? "").trim() || null;
-    await write({
-      decision: text("decision") as Decision["decision"],
-      reason: text("reason"),
-      reference: text("reference"),
-    });
     const before = line.decision;
+    const etag = await write(
+      {
+        decision: text("decision") as Decision["decision"],
+        reason: text("reason"),
+        reference: text("reference"),
+      },
+      before ? null : '"0"',
+    );
+    // As it was left: what somebody has decided since is not written over.
     say(t.decided, "status", () =>
-      write({
-        decision: before?.decision ?? null,
-        reason: before?.reason ?? null,
-        reference: before?.reference ?? null,
-      }),
+      write(
+        {
+          decision: before?.decision ?? null,
+          reason: before?.reason ?? null,
+          reference: before?.reference ?? null,
+        },
+        etag,
+      ),
     );
   };
   return (

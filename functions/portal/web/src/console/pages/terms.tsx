@@ -261,13 +261,13 @@ function changedMeanwhile(base: Entitlement, of: Entitlement): string[] {
 function EditTerms(props: { path: string; onClose: () => void; onDone: () => Promise<void> }) {
   const [opening] = useState(() => crypto.randomUUID());
   const version = useData(`${props.path}#${opening}`, () => call<Entitlement>("GET", props.path));
-  return version.data ? (
-    <TermsForm {...props} version={version.data} reload={version.reload} />
-  ) : (
+  if (version.data) return <TermsForm {...props} version={version.data} reload={version.reload} />;
+  // One dialog: it gives the focus back to where it was.
+  return version.error ? (
     <Dialog title={t.changeTerms} onClose={props.onClose}>
       <Loaded of={version}>{() => null}</Loaded>
     </Dialog>
-  );
+  ) : null;
 }
 
 function TermsForm({

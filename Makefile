@@ -18,7 +18,7 @@ install = $(1)/bin/$(PIP) requirements-uv.txt && \
 	|| $(1)/bin/$(PIP) $(2); }
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo console seed test soak check unit models faults volume integration concurrency conformance contract browser office chromium bench bench-report bench-portal bench-console bench-pool bench-client screenshots scale lint format openapi docs lock build clients deploy redrive adopt smoke bootstrap-key clean
+.PHONY: help run demo console seed test soak check unit models faults volume integration concurrency conformance contract browser office chromium bench bench-report bench-portal bench-console bench-pool bench-client bench-peers screenshots scale lint format openapi docs lock build clients deploy redrive adopt smoke bootstrap-key clean
 
 help: ## List the commands
 	@grep -E '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' \
@@ -76,6 +76,13 @@ chromium: ## The browser in which tests open the portal
 
 bench: $(READY) ## Measure: round trips, write units, CPU, start-up; writes .local/bench.json
 	@$(BIN)/python -m benchmarks.run
+
+bench-peers: $(READY) ## Measure the seat storm against what people would otherwise write, Redis and PostgreSQL
+	@command -v redis-server >/dev/null && ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { \
+		echo "installing Redis and PostgreSQL (once) ..." && apt-get update -qq \
+		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server postgresql >/dev/null 2>&1; } \
+		|| { echo "The benchmark needs redis-server and postgresql: install them."; exit 1; }
+	@$(BIN)/python -m benchmarks.peers
 
 bench-report: $(READY) ## Measure the report for 10,000 entitlements (about a quarter of an hour)
 	@$(BIN)/python -m benchmarks.report

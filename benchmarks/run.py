@@ -53,6 +53,7 @@ INIT_RUNS = 9
 THREADS = 16
 FUNCTIONS = build.FUNCTIONS
 SIGNED = "activate.signed"
+_OF = "/v1/entitlements/{entitlementId}"
 
 
 class Meter:
@@ -363,31 +364,55 @@ def measure_warm(bench: Bench) -> dict[str, float]:
         "API_KEY_REQUESTS_PER_MINUTE": "10000000",
     }
     from functions.activate import signed_leases
-    from functions.activate.handler import handler
+    from functions.activate.handler import handler as activate_handler
+    from functions.consume.handler import handler as consume_handler
+    from functions.release.handler import handler as release_handler
 
     signed_leases._KEY = signing.ARN
     numbers = iter(range(10**9))
 
-    def activate(entitlement_id: str, more: str = "") -> None:
+    def activate(entitlement_id: str, more: str = "") -> str:
+        body = f'{{"seatId": "warm{next(numbers)}@a.test", "seatName": "Alice Example"{more}}}'
+        path = {"entitlementId": entitlement_id}
+        answer = answered(activate_handler, f"POST {_OF}/activations", path, body)
+        assert bool(answer.get("signedLease")) == bool(more), answer
+        return str(answer["activationId"])
+
+    def release(entitlement_id: str, named: str) -> None:
+        path = {"entitlementId": entitlement_id, "activationId": named}
+        answered(release_handler, f"DELETE {_OF}/activations/{{activationId}}", path)
+
+    def consume(entitlement_id: str) -> None:
+        path = {"entitlementId": entitlement_id, "key": "exports"}
+        answered(consume_handler, f"POST {_OF}/usage/{{key}}", path, '{"quantity": 1}')
+
+    def answered(
+        handler: Callable[..., Any], route: str, path: dict[str, str], body: str = ""
+    ) -> Any:
         number = next(numbers)
         answer = handler(
             {
-                "routeKey": "POST /v1/entitlements/{entitlementId}/activations",
-                "rawPath": f"/v1/entitlements/{entitlement_id}/activations",
-                "headers": {"authorization": f"Bearer {KEY}", "content-type": "application/json"},
-                "pathParameters": {"entitlementId": entitlement_id},
-                "body": f'{{"seatId": "warm{number}@a.test", "seatName": "Alice Example"{more}}}',
+                "routeKey": route,
+                "rawPath": route.partition(" ")[2].format(**path),
+                "headers": {
+                    "authorization": f"Bearer {KEY}",
+                    "content-type": "application/json",
+                    "idempotency-key": f"warm{number:08d}",
+                },
+                "pathParameters": path,
+                "body": body,
                 "requestContext": {"requestId": f"id{number}", "http": {"method": "POST"}},
                 "isBase64Encoded": False,
             },
             None,
         )
-        assert answer["statusCode"] == 201, answer
-        assert bool(json.loads(answer["body"]).get("signedLease")) == bool(more), answer
+        assert answer["statusCode"] in (200, 201, 204), answer
+        return json.loads(answer["body"] or "null")
 
     batch = 40
     terms = SeatTerms(128, 128, "active", 0, None, 8 * 3600)
-    ratios: dict[str, list[float]] = {"cpu": [], "wall": [], "shard": [], "signed": [], "ms": []}
+    kinds = ("cpu", "wall", "shard", "signed", "ms", "release", "consume")
+    ratios: dict[str, list[float]] = {kind: [] for kind in kinds}
     for turn in range(WARM_CALLS // batch + 2):
         entitlement_id, other, third = (bench.shard(20, terms, now_ms=_now_ms()) for _ in range(3))
         base = _spent(batch, lambda: bare_update(bench.client))
@@ -396,21 +421,29 @@ def measure_warm(bench: Bench) -> dict[str, float]:
             batch,
             lambda other=other, seats=seats: bare_grant(bench, other, next(seats)),  # type: ignore[misc]
         )
+        taken: list[str] = []
+        limit = counting.Limit(bench)
         with _quiet():
-            ours = _spent(batch, partial(activate, entitlement_id))
+            ours = _spent(batch, lambda: taken.append(activate(entitlement_id)))  # noqa: B023
             with_signature = _spent(batch, partial(activate, third, ', "signed": true'))
+            freed = _spent(batch, lambda: release(entitlement_id, taken.pop()))  # noqa: B023
+            used = _spent(batch, partial(consume, limit.entitlement_id))
         if turn >= 2:  # the first turns warm both
             ratios["ms"].append(ours[0] / batch * 1000)
             ratios["cpu"].append(ours[0] / base[0])
             ratios["wall"].append(ours[1] / base[1])
             ratios["shard"].append(ours[1] / shard[1])
             ratios["signed"].append(with_signature[0] / ours[0])
+            ratios["release"].append(freed[0] / base[0])
+            ratios["consume"].append(used[0] / base[0])
     return {
         "activate.warm.cpu_ms": statistics.median(ratios["ms"]),
         "activate.warm.ratio": statistics.median(ratios["cpu"]),
         "activate.warm.wall.ratio": statistics.median(ratios["wall"]),
         "activate.warm.wall.shard.ratio": statistics.median(ratios["shard"]),
         "activate.signed.warm.ratio": statistics.median(ratios["signed"]),
+        "release.warm.ratio": statistics.median(ratios["release"]),
+        "consume.warm.ratio": statistics.median(ratios["consume"]),
     }
 
 
@@ -438,7 +471,7 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _spent(calls: int, work: Callable[[], None]) -> tuple[float, float]:
+def _spent(calls: int, work: Callable[[], object]) -> tuple[float, float]:
     cpu, wall = time.process_time(), time.perf_counter()
     for _ in range(calls):
         work()

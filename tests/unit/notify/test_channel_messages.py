@@ -97,7 +97,7 @@ def test_what_belongs_together_is_one_message(channel: Channel) -> None:
 
 
 def test_at_most_one_an_hour(channel: Channel) -> None:
-    for number in range(240):
+    for number in range(125):
         at = START + number * MINUTE
         # Use teeters at the limit: somebody comes, is denied, goes.
         name = channel.take(f"u{number}", at)
@@ -106,7 +106,7 @@ def test_at_most_one_an_hour(channel: Channel) -> None:
             channel.story.release(name, at + 30_000)
         channel.tick(at + 45_000)
     times = [each["event"]["timestamp"] for each in channel.queue.messages]
-    assert len(times) <= 4
+    assert 2 <= len(times) <= 3
     assert len(set(times)) == len(times)
 
 

@@ -74,29 +74,29 @@ def test_decisions_are_those_of_now(stack: Stack) -> None:
     assert len(left) == len(found)
 
 
-@pytest.mark.parametrize("read_bytes", [2_000, 2_500, 128 * 1024])
-@pytest.mark.parametrize("limit", ["1", "2", "3", "100"])
 def test_every_line_is_listed_once(
     dynamodb: DynamoDBClient,
     clock: dict[str, int],
     stack: Stack,
     monkeypatch: pytest.MonkeyPatch,
-    read_bytes: int,
-    limit: str,
 ) -> None:
-    monkeypatch.setattr(statement_lines, "READ_BYTES", read_bytes)
-    monkeypatch.setattr(statement_lines, "MOST_READS", 2)
+    """Whatever a page has at most, and wherever what was read of the file ends."""
     for number in range(4):
         name = {"name": f"Ünïcode {number} 株式会社"}
         busy(sell(dynamodb, clock, at(9, 15, 0), overdraftPrice=PRICE, customer=name))
     item = stack.make(at(11, 3))
     expected = [(row["entitlementId"], row["lineId"]) for row in rows(stack, item)]
     assert len(expected) == 7
-    found, pages = listed(stack.acme, at(11, 3), item["reportId"], limit=limit)
-    assert [(line["entitlementId"], line["lineId"]) for line in found] == expected
-    assert max(pages) <= int(limit)
-    hidden, _ = listed(stack.acme, at(11, 3), item["reportId"], limit=limit, decision="billed")
-    assert hidden == []
+    monkeypatch.setattr(statement_lines, "MOST_READS", 2)
+    for read_bytes in (700, 2_000, 2_500, 128 * 1024):
+        monkeypatch.setattr(statement_lines, "READ_BYTES", read_bytes)
+        for limit in ("1", "2", "3", "100"):
+            found, pages = listed(stack.acme, at(11, 3), item["reportId"], limit=limit)
+            assert [(line["entitlementId"], line["lineId"]) for line in found] == expected
+            assert max(pages) <= int(limit)
+            of_none = {"limit": limit, "decision": "billed"}
+            hidden, _ = listed(stack.acme, at(11, 3), item["reportId"], **of_none)
+            assert hidden == []
 
 
 def test_a_statement_without_lines_has_none(stack: Stack) -> None:

@@ -1,0 +1,1 @@
+"""`make bench-peers`: the seat storm against what people would otherwise write or take."""

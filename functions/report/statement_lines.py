@@ -18,7 +18,8 @@ from shared.problems import NotFound
 from shared.sales.true_up_views import DecisionView, decision_view
 
 UNDECIDED = "undecided"
-# What is read of the file at once, and how often for one page: few lines may pass its filter.
+# What is read of the file at once, which is more than any line has, and how often for one page: few
+# lines may pass its filter.
 READ_BYTES = 128 * 1024
 MOST_READS = 8
 

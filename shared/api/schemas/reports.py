@@ -265,7 +265,7 @@ class TrueUpStatementLine(Output):
 class TrueUpStatementLineList(Output):
     """A page of the lines of a statement, in the order of its files.
 
-    With a filter it may have few lines, or none, and yet a next page.
+    Empty before it is published. With a filter it may have few lines, or none, and yet a next page.
     """
 
     items: list[TrueUpStatementLine]

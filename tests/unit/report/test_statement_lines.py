@@ -113,7 +113,7 @@ def test_what_has_no_lines_says_why(stack: Stack) -> None:
 
     assert refused("tru_unknown") == "No statement has this id."
     _, asked = stack.acme.call(at(11, 3), "POST /v1/true-ups", {"period": "2026-10"})
-    assert "`queued`" in refused(asked["trueUpId"])
+    assert listed(stack.acme, at(11, 3), asked["trueUpId"]) == ([], [0])  # not yet
     item = stack.make(at(11, 3))
     del stack.maker.store.files[f"{item['folder']}{LINES}"]
     assert "Request it again" in refused(item["reportId"])

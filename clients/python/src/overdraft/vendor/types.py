@@ -1585,7 +1585,7 @@ class TrueUpStatementLineList(TypedDict):
     """
     A page of the lines of a statement, in the order of its files.
 
-    With a filter it may have few lines, or none, and yet a next page.
+    Empty before it is published. With a filter it may have few lines, or none, and yet a next page.
     """
 
     items: list[TrueUpStatementLine]

@@ -397,7 +397,7 @@ def measure_warm(bench: Bench) -> dict[str, float]:
                 "headers": {
                     "authorization": f"Bearer {KEY}",
                     "content-type": "application/json",
-                    "idempotency-key": f"warm{number:08d}",
+                    **({"idempotency-key": f"warm{number:08d}"} if "usage" in route else {}),
                 },
                 "pathParameters": path,
                 "body": body,

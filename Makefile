@@ -12,6 +12,7 @@ READY := $(VENV)/.ready
 PARALLEL := --numprocesses auto --dist loadfile
 
 PIP := pip install --quiet --disable-pip-version-check --require-hashes --requirement
+comma := ,
 # uv is ten times as fast; pip knows every mirror and proxy that a machine is set up for.
 install = $(1)/bin/$(PIP) requirements-uv.txt && \
 	{ $(1)/bin/uv pip install --quiet --python $(1)/bin/python --require-hashes --requirement $(2) \
@@ -64,24 +65,22 @@ integration: office
 
 browser: chromium
 
+# How a program of Debian comes here: what finds it, its name, its packages, what to do where apt cannot.
+debian = { $(1); } >/dev/null 2>&1 || { echo "installing $(2) (once) ..." && apt-get update -qq \
+	&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(3) >/dev/null 2>&1; } \
+	|| { echo $(4); exit 1; }
+
 office: ## LibreOffice, in which a test opens the report's workbook
-	@command -v soffice >/dev/null || { echo "installing LibreOffice Calc (once) ..." && apt-get update -qq \
-		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends libreoffice-calc-nogui >/dev/null 2>&1; } \
-		|| { echo "The tests open a workbook in LibreOffice: install it, so that 'soffice' is found."; exit 1; }
+	@$(call debian,command -v soffice,LibreOffice Calc,libreoffice-calc-nogui,"The tests open a workbook in LibreOffice: install it$(comma) so that 'soffice' is found.")
 
 chromium: ## The browser in which tests open the portal
-	@command -v chromium >/dev/null || { echo "installing Chromium (once) ..." && apt-get update -qq \
-		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null 2>&1; } \
-		|| { echo "The tests open the portal in Chromium: install it, so that 'chromium' is found."; exit 1; }
+	@$(call debian,command -v chromium,Chromium,chromium fonts-dejavu-core,"The tests open the portal in Chromium: install it$(comma) so that 'chromium' is found.")
 
 bench: $(READY) ## Measure: round trips, write units, CPU, start-up; writes .local/bench.json
 	@$(BIN)/python -m benchmarks.run
 
 bench-peers: $(READY) ## Measure the seat storm against what people would otherwise write, Redis and PostgreSQL
-	@command -v redis-server >/dev/null && ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { \
-		echo "installing Redis and PostgreSQL (once) ..." && apt-get update -qq \
-		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server postgresql >/dev/null 2>&1; } \
-		|| { echo "The benchmark needs redis-server and postgresql: install them."; exit 1; }
+	@$(call debian,command -v redis-server && ls /usr/lib/postgresql/*/bin/initdb,Redis and PostgreSQL,redis-server postgresql,"The benchmark needs redis-server and postgresql: install them.")
 	@$(BIN)/python -m benchmarks.peers
 
 bench-report: $(READY) ## Measure the report for 10,000 entitlements (about a quarter of an hour)

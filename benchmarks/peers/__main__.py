@@ -2,7 +2,7 @@
 
 Everything runs on this machine: DynamoDB Local is an emulator in Java, Redis and PostgreSQL are the
 real thing. So rates of different stores say little about each other in production, and much about
-designs on one store. Exactness, and what a crash leaves, hold anywhere.
+designs on one store. Exactness, and what remains after a crash, hold anywhere.
 """
 
 import json

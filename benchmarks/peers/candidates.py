@@ -7,6 +7,7 @@ may crash.
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -65,10 +66,10 @@ class Candidate(Protocol):
 class SteppedClient(DynamoDBClient):
     """Our client, with a step before each call."""
 
-    steps: Steps = staticmethod(nothing)
+    before_send: Steps = staticmethod(nothing)
 
     def _send(self, operation: str, payload: bytes) -> tuple[int, dict[str, Any]]:
-        self.steps()
+        self.before_send()
         return super()._send(operation, payload)
 
 
@@ -80,18 +81,14 @@ class SeatCore:
     def __init__(self, client: SteppedClient, scanned: Any) -> None:
         self._client = client
         self._scanned = scanned
+        self.steps: Steps = nothing
+        client.before_send = self._step
         self._grant_ids = GrantIds(0)
         self._lock = threading.Lock()
         self._requests = 0
 
-    @property
-    def steps(self) -> Steps:
-        """What is called before each call."""
-        return self._client.steps
-
-    @steps.setter
-    def steps(self, steps: Steps) -> None:
-        self._client.steps = steps
+    def _step(self) -> None:
+        self.steps()  # as it is set then
 
     def _change(self) -> Change:
         with self._lock:
@@ -136,16 +133,41 @@ def count(client: Any, prefix: str) -> int:
 # --- On DynamoDB, as sketches do it ---------------------------------------------------------------
 
 
-class Textbook:
+class _OnDynamoDB:
+    """A counter, and items of seats and denials, by plain boto3."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.steps: Steps = nothing
+        client.meta.events.register("before-send.dynamodb", lambda **_: self.steps())
+
+    @staticmethod
+    def _counter(entitlement_id: str) -> dict[str, Any]:
+        return {"pk": {"S": f"COUNTER#{entitlement_id}"}, "sk": {"S": "COUNTER"}}
+
+    def _read(self, entitlement_id: str) -> dict[str, int]:
+        found = self._client.get_item(
+            TableName=TABLE, Key=self._counter(entitlement_id), ConsistentRead=True
+        )["Item"]
+        return {name: int(value["N"]) for name, value in found.items() if "N" in value}
+
+    def look(self, entitlement_id: str) -> Kept:
+        """What the store has of it."""
+        return Kept(
+            self._read(entitlement_id)["used"],
+            count(self._client, f"SEAT#{entitlement_id}"),
+            count(self._client, f"DENIED#{entitlement_id}"),
+        )
+
+
+class Textbook(_OnDynamoDB):
     """A counter and a seat item in one transaction (`benchmarks/textbook.py`)."""
 
     name = "DynamoDB, transaction of counter and seat"
 
     def __init__(self, client: Any) -> None:
-        self._client = client
+        super().__init__(client)
         self._books: dict[str, Book] = {}
-        self.steps: Steps = nothing
-        client.meta.events.register("before-send.dynamodb", lambda **_: self.steps())
 
     def sell(self, entitlement_id: str, purchased: int, cap: int) -> None:
         """Write a new entitlement."""
@@ -157,54 +179,34 @@ class Textbook:
         """Take a seat; False: denied."""
         return self._books[entitlement_id].take(person) != "denied"
 
-    def look(self, entitlement_id: str) -> Kept:
-        """What the store has of it."""
-        return _look(self._client, entitlement_id)
 
-
-def _look(client: Any, entitlement_id: str) -> Kept:
-    key = {"pk": {"S": f"COUNTER#{entitlement_id}"}, "sk": {"S": "COUNTER"}}
-    counter = client.get_item(TableName=TABLE, Key=key, ConsistentRead=True)["Item"]
-    return Kept(
-        int(counter["used"]["N"]),
-        count(client, f"SEAT#{entitlement_id}"),
-        count(client, f"DENIED#{entitlement_id}"),
-    )
-
-
-class Optimistic:
+class Optimistic(_OnDynamoDB):
     """A counter with optimistic locking, then the seat: read, compare, write, write."""
 
     name = "DynamoDB, counter with optimistic locking"
     TRIES = 1_000
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self.steps: Steps = nothing
-        client.meta.events.register("before-send.dynamodb", lambda **_: self.steps())
-
     def sell(self, entitlement_id: str, purchased: int, cap: int) -> None:
         """Write a new entitlement."""
         numbers = {"used": 0, "cap": cap, "purchased": purchased}
         item = {name: {"N": str(number)} for name, number in numbers.items()}
-        self._put({"pk": {"S": f"COUNTER#{entitlement_id}"}, "sk": {"S": "COUNTER"}, **item})
+        self._put({**self._counter(entitlement_id), **item})
 
     def _put(self, item: dict[str, Any]) -> None:
         self._client.put_item(TableName=TABLE, Item=item)
 
     def take(self, entitlement_id: str, person: str) -> bool:
         """Take a seat; False: denied."""
-        key = {"pk": {"S": f"COUNTER#{entitlement_id}"}, "sk": {"S": "COUNTER"}}
         for _ in range(self.TRIES):
-            found = self._client.get_item(TableName=TABLE, Key=key, ConsistentRead=True)["Item"]
-            used = int(found["used"]["N"])
-            if used >= int(found["cap"]["N"]):
+            found = self._read(entitlement_id)
+            used = found["used"]
+            if used >= found["cap"]:
                 self._put({"pk": {"S": f"DENIED#{entitlement_id}"}, "sk": {"S": person}})
                 return False
             try:
                 self._client.update_item(
                     TableName=TABLE,
-                    Key=key,
+                    Key=self._counter(entitlement_id),
                     UpdateExpression="SET used = :new",
                     ConditionExpression="used = :old",
                     ExpressionAttributeValues={
@@ -219,10 +221,6 @@ class Optimistic:
             self._put({"pk": {"S": f"SEAT#{entitlement_id}"}, "sk": {"S": person}})
             return True
         raise TimeoutError("somebody else was always faster")
-
-    def look(self, entitlement_id: str) -> Kept:
-        """What the store has of it."""
-        return _look(self._client, entitlement_id)
 
 
 # --- Redis ----------------------------------------------------------------------------------------
@@ -291,7 +289,9 @@ ON CONFLICT (entitlement, person) DO UPDATE SET attempts = denied.attempts + 1
 """
 
 
-class _OnPostgres:
+class _OnPostgres(ABC):
+    """A seat and its count in one transaction; how they count differs."""
+
     def __init__(self, server: Postgres) -> None:
         self._server = server
         self._own = threading.local()
@@ -315,6 +315,24 @@ class _OnPostgres:
             "INSERT INTO entitlement VALUES (%s, 0, %s, %s)", (entitlement_id, purchased, cap)
         )
 
+    @abstractmethod
+    def _count(self, connection: psycopg.Connection[Any], entitlement_id: str) -> bool:
+        """Count one more seat; False: there is none."""
+
+    def take(self, entitlement_id: str, person: str) -> bool:
+        """Take a seat; False: denied."""
+        connection = self._connection()
+        with connection.transaction():
+            self.steps()
+            is_counted = self._count(connection, entitlement_id)
+            self.steps()
+            if not is_counted:
+                connection.execute(_DENIED, (entitlement_id, person))
+                return False
+            connection.execute("INSERT INTO seat VALUES (%s, %s)", (entitlement_id, person))
+            self.steps()
+        return True
+
     def look(self, entitlement_id: str) -> Kept:
         """What the store has of it."""
         numbers = []
@@ -330,29 +348,21 @@ class _OnPostgres:
 
 
 class ForUpdate(_OnPostgres):
-    """The row is locked, counted and written in a transaction."""
+    """The row is locked, read and written in a transaction."""
 
     name = "PostgreSQL, SELECT … FOR UPDATE"
 
-    def take(self, entitlement_id: str, person: str) -> bool:
-        """Take a seat; False: denied."""
-        connection = self._connection()
-        with connection.transaction():
-            self.steps()
-            row = connection.execute(
-                "SELECT used, cap FROM entitlement WHERE id = %s FOR UPDATE", (entitlement_id,)
-            ).fetchone()
-            assert row
-            self.steps()
-            if row[0] >= row[1]:
-                connection.execute(_DENIED, (entitlement_id, person))
-                return False
-            connection.execute(
-                "UPDATE entitlement SET used = used + 1 WHERE id = %s", (entitlement_id,)
-            )
-            self.steps()
-            connection.execute("INSERT INTO seat VALUES (%s, %s)", (entitlement_id, person))
-            self.steps()
+    def _count(self, connection: psycopg.Connection[Any], entitlement_id: str) -> bool:
+        row = connection.execute(
+            "SELECT used, cap FROM entitlement WHERE id = %s FOR UPDATE", (entitlement_id,)
+        ).fetchone()
+        assert row
+        if row[0] >= row[1]:
+            return False
+        self.steps()
+        connection.execute(
+            "UPDATE entitlement SET used = used + 1 WHERE id = %s", (entitlement_id,)
+        )
         return True
 
 
@@ -361,19 +371,9 @@ class ConditionalUpdate(_OnPostgres):
 
     name = "PostgreSQL, conditional UPDATE"
 
-    def take(self, entitlement_id: str, person: str) -> bool:
-        """Take a seat; False: denied."""
-        connection = self._connection()
-        with connection.transaction():
-            self.steps()
-            written = connection.execute(
-                "UPDATE entitlement SET used = used + 1 WHERE id = %s AND used < cap",
-                (entitlement_id,),
-            )
-            self.steps()
-            if not written.rowcount:
-                connection.execute(_DENIED, (entitlement_id, person))
-                return False
-            connection.execute("INSERT INTO seat VALUES (%s, %s)", (entitlement_id, person))
-            self.steps()
-        return True
+    def _count(self, connection: psycopg.Connection[Any], entitlement_id: str) -> bool:
+        written = connection.execute(
+            "UPDATE entitlement SET used = used + 1 WHERE id = %s AND used < cap",
+            (entitlement_id,),
+        )
+        return bool(written.rowcount)

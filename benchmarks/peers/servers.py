@@ -7,20 +7,20 @@ import signal
 import subprocess
 import tempfile
 import time
+from abc import abstractmethod
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import psycopg
 import redis
 
-from local.emulator import LocalError, free_port
+from local.emulator import LocalError, Service, free_port
 
 START_SECONDS = 60
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
 
-class Server:
+class Server(Service):
     """A process that can be killed as by a power cut, and started again on the same files."""
 
     def __init__(self) -> None:
@@ -30,13 +30,13 @@ class Server:
 
     user: str | None = None
 
+    @abstractmethod
     def command(self) -> list[str]:
         """How it is started."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_ready(self) -> bool:
         """Whether it answers."""
-        raise NotImplementedError
 
     def start(self) -> None:
         """Start it, and wait until it answers.
@@ -67,14 +67,10 @@ class Server:
 
     def __enter__(self) -> Self:
         self.start()
-        return self
+        return super().__enter__()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def stop(self) -> None:
+        """End it, without a trace."""
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -497,7 +497,7 @@ def test_of_two_people_the_second_sees_what_changed(
     admin_now = kept["contacts"]["customerAdmin"]
     assert (admin_now["name"], admin_now["phone"]) == ("Gerda", "+1 555 0199")
     assert kept["metadata"] == {"region": "apac", "tier": "gold"}
-    # Taking it back leaves what the other one wrote.
+    # Taking it back changes nothing that the other one wrote.
     page.get_by_role("button", name="Undo").click()
     wait_for(lambda: api.expect(200, "GET", over.path)["product"] == "CAD Pro")
     left = api.expect(200, "GET", over.path)

@@ -34,7 +34,7 @@ def checked(content: bytes) -> bytes:
 
 
 class Server:
-    """A server that answers as it is told: `answers(number, request)` has the parts to send.
+    """A server that answers as a test says: `answers(number, request)` has the parts to send.
 
     An empty part closes the connection.
     """

@@ -324,6 +324,10 @@ export function Dialog({
   );
 }
 
+/** The member of the body that a field is: the one of its name, unless it says another. */
+const memberOf = (pointer: string | undefined, name: unknown) =>
+  pointer ? { pointer } : name ? { pointer: `/${name}` } : {};
+
 /** A field and its label. `pointer`: which member of the body it is; what is wrong with it is shown. */
 export function Field({
   label,
@@ -373,7 +377,7 @@ export const Input = ({
   pointer,
   ...more
 }: { label: string; hint?: string; pointer?: string } & JSX.IntrinsicElements["input"]) => (
-  <Field label={label} {...(hint ? { hint } : {})} pointer={pointer ?? `/${more.name}`}>
+  <Field label={label} {...(hint ? { hint } : {})} {...memberOf(pointer, more.name)}>
     {(id, state) => <input id={id} autocomplete="off" {...more} {...state} />}
   </Field>
 );
@@ -395,7 +399,7 @@ export const Select = ({
   name?: string;
   onChange?: (event: TargetedEvent<HTMLSelectElement>) => void;
 }) => (
-  <Field label={label} pointer={pointer ?? `/${more.name}`}>
+  <Field label={label} {...memberOf(pointer, more.name)}>
     {(id, state) => (
       <select id={id} {...more} {...state} {...(value === undefined ? {} : { value })}>
         {options.map(([each, text]) => (

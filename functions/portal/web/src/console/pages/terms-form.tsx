@@ -257,15 +257,15 @@ const UNSHOWN = [
 
 /** What has changed of the terms that the page does not show: `contacts.customerAdmin.email: …`. */
 export function unshownChanges(before: Entitlement, after: Entitlement): string[] {
-  const told = (of: Members, path: string): string[] =>
+  const listed = (of: Members, path: string): string[] =>
     Object.entries(of).flatMap(([name, value]) => {
       const place = path ? `${path}.${name}` : name;
       const isMembers = value && typeof value === "object" && !Array.isArray(value);
-      if (isMembers) return told(value as Members, place);
+      if (isMembers) return listed(value as Members, place);
       return [`${place}: ${typeof value === "string" ? value : JSON.stringify(value)}`];
     });
   const [was, is] = [before, after].map((each) => pick(each as unknown as Members, UNSHOWN));
-  return told(changesOf(was ?? {}, is ?? {}), "");
+  return listed(changesOf(was ?? {}, is ?? {}), "");
 }
 
 /** An overdraft as the form says it: without what it has not. */

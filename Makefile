@@ -44,7 +44,7 @@ test: $(READY) $(VENV)-sam/.ready $(VENV)-checkov/.ready lint office chromium ##
 	@$(BIN)/pytest $(PARALLEL) --numprocesses 3 tests/browser tests/integration
 	@$(BIN)/pytest tests/rights
 
-soak: $(READY) office ## The sweeping tests, whole, for MINUTES=60
+soak: $(READY) office chromium ## The sweeping tests, whole, for MINUTES=60
 	@$(BIN)/python -m local.dynamodb
 	@$(BIN)/python -m tools.soak --minutes $(or $(MINUTES),60) --first $(or $(FIRST),0)
 

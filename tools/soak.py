@@ -20,6 +20,7 @@ TESTS = (
     "tests/volume",
     "tests/concurrency",
     "tests/conformance",
+    "tests/browser/test_console_many.py",
     "tests/integration/test_report_pipeline.py",
     "tests/integration/test_pools.py",
     "tests/integration/test_seats.py",

@@ -18,7 +18,7 @@ Values = Mapping[str, Any]
 Condition = Callable[[Item, Names, Values], bool]
 Operand = Callable[[Item, Names, Values], Any]
 
-_TOKEN = re.compile(r"\s*(<=|>=|<>|[()=<>,+\-]|[#:]?[A-Za-z_][A-Za-z0-9_.#]*)")
+_TOKEN = re.compile(r"\s*(<=|>=|<>|[()=<>,+\-]|(?:[#:][A-Za-z0-9_]|[A-Za-z_])[A-Za-z0-9_.#]*)")
 
 
 class _Nothing:
@@ -118,30 +118,33 @@ class _Reader:
             found = _both(found, self.single())
         return found
 
+    def test(self) -> Condition:
+        """A function of a path, and of a value for most."""
+        test = _TESTS[self.take()]
+        self.take("(")
+        path = self.take()
+        given: Operand = lambda *_: None  # noqa: E731
+        if self.peek() == ",":
+            self.take()
+            given = self.operand()
+        self.take(")")
+        return lambda item, names, values: test(
+            _look(item, path, names), given(item, names, values)
+        )
+
     def single(self) -> Condition:
         token = self.peek()
+        if token == "NOT":
+            self.take()
+            negated = self.single()
+            return lambda item, names, values: not negated(item, names, values)
         if token == "(":
             self.take()
             inner = self.either()
             self.take(")")
             return inner
-        if token in ("attribute_exists", "attribute_not_exists"):
-            self.take()
-            self.take("(")
-            path = self.take()
-            self.take(")")
-            is_wanted = token == "attribute_exists"
-            return lambda item, names, _: (_look(item, path, names) is not NOTHING) is is_wanted
-        if token == "attribute_type":
-            self.take()
-            self.take("(")
-            path = self.take()
-            self.take(",")
-            kind = self.operand()
-            self.take(")")
-            return lambda item, names, values: _is_of_type(
-                _look(item, path, names), kind(item, names, values)
-            )
+        if token in _TESTS:
+            return self.test()
         left = self.sum()
         if self.peek() == "IN":
             self.take()
@@ -163,9 +166,29 @@ class _Reader:
         return _compared(self.take(), left, self.sum())
 
 
+def _begins_with(value: Any, start: Any) -> bool:
+    return isinstance(value, str) and isinstance(start, str) and value.startswith(start)
+
+
+def _contains(value: Any, wanted: Any) -> bool:
+    """Whether a text has a part, or a list or a set an element."""
+    if isinstance(value, str):
+        return isinstance(wanted, str) and wanted in value
+    return isinstance(value, list | frozenset) and wanted in value
+
+
 def _is_of_type(value: Any, kind: str) -> bool:
     """Whether a value is of a DynamoDB type, by the wire form that it has."""
     return value is not NOTHING and kind in to_wire(value)
+
+
+_TESTS: dict[str, Callable[[Any, Any], bool]] = {
+    "attribute_exists": lambda value, _: value is not NOTHING,
+    "attribute_not_exists": lambda value, _: value is NOTHING,
+    "attribute_type": _is_of_type,
+    "begins_with": _begins_with,
+    "contains": _contains,
+}
 
 
 def _compared(sign: str, left: Operand, right: Operand) -> Condition:

@@ -73,21 +73,21 @@ def run(stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
 
 def test_a_sale_from_the_first_to_the_last(run: Run) -> None:
     created = run(
-        *("entitlements", "create", "--customer", "Globex [red]", "--product", "CAD Pro"),
+        *("entitlements", "create", "--customer", "Initech [red]", "--product", "CAD Pro"),
         *("--seats", "2", "--overdraft", "50%", "--usage", "exports=100+10", "--lease", "PT8H"),
         *("--external-id", "order:cli-1", "--json"),
     )
     assert (created["seatCount"], created["hardCap"], created["leasePeriod"]) == (2, 3, "PT8H")
     assert created["usageLimits"][0]["hardCap"] == 110
     shown = run("entitlements", "show", "order:cli-1")
-    assert "Globex [red]" in shown
+    assert "Initech [red]" in shown
     assert "0 of 2, cap 3" in shown
     run("entitlements", "update", "order:cli-1", "--seats", "4", "--overdraft", "none")
     assert "0 of 4, cap 4" in run("entitlements", "show", created["entitlementId"])
     assert "suspended" in run("entitlements", "update", "order:cli-1", "--status", "suspended")
-    listed = wait_for(lambda: run("entitlements", "list", "--search", "globex", "--json"))
+    listed = wait_for(lambda: run("entitlements", "list", "--search", "initech", "--json"))
     assert [each["entitlementId"] for each in listed] == [created["entitlementId"]]
-    assert "order:cli-1" in run("entitlements", "list", "--search", "globex")
+    assert "order:cli-1" in run("entitlements", "list", "--search", "initech")
 
 
 def test_terms_from_a_file(run: Run, tmp_path: Path) -> None:

@@ -1,0 +1,258 @@
+"""What must always be so: checked at every write of the table, at every answer, and at the end.
+
+Nothing here asks the product. Seats and counts are those of the items that were written; what was
+granted, denied and consumed is what callers were answered.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from math import inf
+from typing import Any, NamedTuple
+
+from shared.clock import EPOCH
+from shared.dynamodb.keys import entitlement_id_of
+from tests.soak.memory_table import Write
+from tests.soak.world import SECOND, Violation, World
+
+GRACE = 5.0  # seconds by which clocks may differ
+# For so long a pool may not find a seat that was released: its index lags (docs/guides/seats.md).
+POOL_LAG = 6.0
+
+
+class Cap(NamedTuple):
+    """A cap, and until when (of the world's time) it may still be in force."""
+
+    most: float
+    until: float
+
+
+class Caps:
+    """Which caps may be in force at a time: while a change is under way, those of before too."""
+
+    def __init__(self, most: float) -> None:
+        self._caps = [Cap(most, inf)]
+
+    def add(self, most: float) -> None:
+        """A change to this cap begins."""
+        self._caps.append(Cap(most, inf))
+
+    def settle(self, now: int) -> None:
+        """The last change is done: nothing of before holds any more."""
+        *before, last = self._caps
+        self._caps = [Cap(each.most, min(each.until, now)) for each in before] + [last]
+
+    def among(self, since: float) -> list[float]:
+        """Those that may have been in force at some time since then."""
+        return [each.most for each in self._caps if each.until >= since]
+
+
+class Seats:
+    """The seats of one entitlement, as its shards have them."""
+
+    def __init__(self, entitlement_id: str, cap: float, *, is_timed: bool) -> None:
+        self.id = entitlement_id
+        self.caps = Caps(cap)
+        self.shards: dict[str, dict[str, int]] = {}
+        self.held: dict[str, int] = {}  # seat key: value
+        self.granted: dict[tuple[str, int], bool] = {}  # grant: is it an overdraft seat
+        self.renewals = 0
+        self.ended: set[tuple[str, int]] = set()
+        self.may_end: set[tuple[str, int]] = set()  # somebody has asked for their release
+        self.may_begin: Counter[str] = Counter()  # seat keys for which somebody asks
+        self.erased: set[str] = set()  # seat keys whose person is or was erased
+        self.evicted: Counter[str] = Counter()  # seat keys that the vendor is about to release
+        self.is_ending = False  # it is deleted, or its validity ends
+        self.is_pool = False
+        self.is_changing = False  # the vendor changes its terms
+        self.is_timed = is_timed  # its overdraft may last for a time only
+        self.full_at = -inf
+        self.most = 0
+
+    def grant_of(self, key: str) -> int | None:
+        """The id of the grant by which somebody holds a seat."""
+        return self.held[key] // (10**10) if key in self.held else None
+
+    def live(self, at: float) -> int:
+        """Seats that are held, in doubt too, at a time of the world."""
+        return sum(_ends(value) + 2 * GRACE + GRACE > at / SECOND for value in self.held.values())
+
+
+def _ends(value: int) -> float:
+    """When a seat's lease ends, Unix seconds: by the format in shared/seats/encoding.py."""
+    flag, end = divmod(value % 10**10, 10**9)
+    return inf if flag & 2 else end + EPOCH
+
+
+class Usage:
+    """One usage limit: what was accepted, by the key of the request."""
+
+    def __init__(self, cap: float, *, is_sharded: bool) -> None:
+        self.caps = Caps(cap)
+        self.accepted: dict[str, int] = {}
+        self.open: dict[str, int] = {}  # asked for, and not answered yet
+        self.corrections: dict[str, int] = {}
+        self.open_corrections: dict[str, int] = {}
+        self.denials = 0
+        self.is_sharded = is_sharded
+
+    def most(self) -> int:
+        """The most that may be used."""
+        raised = [*self.corrections.values(), *self.open_corrections.values()]
+        return (
+            sum(self.accepted.values())
+            + sum(self.open.values())
+            + sum(each for each in raised if each > 0)
+        )
+
+
+class Checks:
+    """Everything that is known about a world, from outside of the product."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.seats: dict[str, Seats] = {}
+        self.usage: dict[tuple[str, str], Usage] = {}
+        self.denied: Counter[str] = Counter()  # attempts on record, by the partition of the item
+        self.answered_denials: Counter[str] = Counter()  # by entitlement: seats
+        self.creations: Counter[str] = Counter()
+        world.table._watch = self.watch
+
+    def fail(self, what: str) -> None:
+        """Something is not as it must be.
+
+        Raises:
+            Violation.
+        """
+        raise Violation(what)
+
+    # --- At every write ---------------------------------------------------------------------------
+
+    def watch(self, writes: Sequence[Write]) -> None:
+        """What one call has written."""
+        touched: dict[str, None] = {}
+        for write in writes:
+            pk = write.key.pk
+            if pk.startswith("LEDGER#"):
+                entitlement_id = entitlement_id_of(pk)
+                if entitlement_id in self.seats:
+                    touched[entitlement_id] = None
+                    shard = self.seats[entitlement_id].shards
+                    shard[pk] = dict((write.new or {}).get("seats", {}))
+            elif pk.startswith("POOL#") and write.key.sk == "POOL":
+                self._pool_changed(entitlement_id_of(pk), write)
+            elif pk.startswith("DENIAL#"):
+                self._denied(write)
+            elif pk.startswith("USAGE#") and write.new is not None:
+                self._counted(write)
+            elif pk.startswith("EXTERNAL_ID#") and write.old is None and write.new is not None:
+                self.creations[pk] += 1
+        for entitlement_id in touched:
+            self._seats_changed(self.seats[entitlement_id])
+
+    def _pool_changed(self, entitlement_id: str, write: Write) -> None:
+        seats = self.seats.get(entitlement_id)
+        if seats is None:
+            return
+        seats.is_pool = True
+        if write.new is not None and "isPending" not in write.new:
+            seats.full_at = max(seats.full_at, self.world.now)
+            seats.caps.settle(self.world.now)
+
+    def _denied(self, write: Write) -> None:
+        before = (write.old or {}).get("attempts", 0)
+        after = (write.new or {}).get("attempts", 0)
+        if write.new is not None:
+            self.denied[entitlement_id_of(write.key.pk) + _meter(write)] += after - before
+
+    def _counted(self, write: Write) -> None:
+        assert write.new is not None
+        _, entitlement_id, key, *_ = write.key.pk.split("#")
+        usage = self.usage.get((entitlement_id, key))
+        used = write.new.get("used", 0)
+        if usage is None or used <= (write.old or {}).get("used", 0):
+            return
+        most = max(usage.caps.among(self.world.now))
+        if used > most:
+            self.fail(f"{used} of {key} were counted, the cap is {most}")
+
+    def _seats_changed(self, seats: Seats) -> None:
+        now = self.world.now
+        if seats.live(now) >= min(seats.caps.among(now)):
+            seats.full_at = now
+        found: dict[str, int] = {}
+        for shard in seats.shards.values():
+            for key, value in shard.items():
+                if key in found:
+                    self.fail(f"{key} is on two shards")
+                found[key] = value
+        before, seats.held = seats.held, found
+        for key, value in before.items():
+            if value // 10**10 != found.get(key, -1) // 10**10:
+                self._ended(seats, key, value)
+            elif value != found[key]:
+                seats.renewals += 1
+        for key, value in found.items():
+            if value // 10**10 != before.get(key, -1) // 10**10:
+                self._began(seats, key, value)
+        seats.most = max(seats.most, len(found))
+        if seats.live(now) >= min(seats.caps.among(now)):
+            seats.full_at = now
+
+    def _began(self, seats: Seats, key: str, value: int) -> None:
+        grant = (key, value // 10**10)
+        if grant in seats.granted:
+            self.fail(f"{grant} was granted again")
+        if not seats.may_begin[key]:
+            self.fail(f"{grant} was granted, and nobody asked for it")
+        most = max(seats.caps.among(self.world.now))
+        if len(seats.held) > most:
+            self.fail(f"{len(seats.held)} seats are held after a grant, the cap is {most}")
+        seats.granted[grant] = bool(value % 10**10 // 10**9 & 1)
+
+    def _ended(self, seats: Seats, key: str, value: int) -> None:
+        grant = (key, value // 10**10)
+        seats.ended.add(grant)
+        is_over = _ends(value) * SECOND <= self.world.now
+        is_asked = grant in seats.may_end or key in seats.erased or seats.evicted[key]
+        if not (is_over or is_asked or seats.is_ending):
+            self.fail(f"{grant} was lost")
+
+    # --- At every answer --------------------------------------------------------------------------
+
+    def granted(self, seats: Seats, key: str, grant_id: int) -> None:
+        """A caller was answered that somebody holds a seat."""
+        if (key, grant_id) not in seats.granted:
+            self.fail(f"{(key, grant_id)} was answered, and is no grant")
+        if (key, grant_id) not in seats.ended and seats.grant_of(key) != grant_id:
+            self.fail(f"{(key, grant_id)} was answered, and is not held")
+
+    def denied_seat(self, seats: Seats, key: str, since: int, held: int | None) -> None:
+        """A caller was answered that nothing is free; `held`: the grant when the request began."""
+        self.answered_denials[seats.id] += 1
+        now = self.world.now
+        value = seats.held.get(key)
+        if value is not None and held == value // 10**10 and _ends(value) * SECOND > now + 20 * SECOND:
+            self.fail(f"who holds {(key, held)} was denied it")
+        if seats.is_timed:
+            return
+        since -= int(POOL_LAG * SECOND) if seats.is_pool else 0
+        least = min(seats.caps.among(since))
+        if seats.full_at < since and seats.live(since) < least:
+            self.fail(f"denied although {seats.live(since)} of {least} seats were held")
+
+    def released(self, seats: Seats, key: str, grant_id: int) -> None:
+        """A caller was answered that a grant has ended."""
+        if seats.grant_of(key) == grant_id:
+            self.fail(f"{(key, grant_id)} was released, and is held")
+
+    def denied_usage(self, usage: Usage, quantity: int, since: int, most: int) -> None:
+        """A caller was answered that a quantity does not fit."""
+        usage.denials += 1
+        least = min(usage.caps.among(since))
+        if max(most, usage.most()) + quantity <= least:
+            self.fail(f"{quantity} were denied, at most {most} of {least} were used")
+
+
+def _meter(write: Write) -> str:
+    key: Any = (write.new or write.old or {}).get("usageKey")
+    return f" {key}" if key else ""

@@ -1,0 +1,390 @@
+"""A story is played: actors call the product until they have an answer, and all is checked."""
+
+import itertools
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import inf
+from typing import Any, NamedTuple
+
+import pytest
+
+from shared import aws, observability
+from shared.seats.encoding import parse_activation_id, seat_key
+from shared.usage import sharded
+from tests.soak.checks import Checks, Seats, Usage
+from tests.soak.product import Product
+from tests.soak.recount import check_evidence
+from tests.soak.story import Step, Story
+from tests.soak.world import SECOND, Plan, World
+from tests.support import requests
+from tests.support.patching import patch_constant
+from tests.support.requests import event
+
+E = "/v1/entitlements"
+START_MS = 2_500_001_000_000
+FAULTY_TRIES = 6  # after so many, a request meets no more faults of its own
+MOST_TRIES = 80
+ANSWERED = frozenset({200, 201, 202, 204, 400, 404, 409, 410})
+
+
+class Sold(NamedTuple):
+    """An entitlement of the story, and the key with which its software calls."""
+
+    id: str
+    key: str
+    terms: dict[str, Any]
+    seats: Seats
+
+
+class Outcome(NamedTuple):
+    """How a story ended: what it did, and which faults it met."""
+
+    operations: int
+    faulted: int
+    kinds: dict[str, int]
+    met: dict[str, int]
+
+
+@contextmanager
+def small_sizes() -> Iterator[None]:
+    """Small shards, so that a few seats are a pool; few shards of usage limits."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch_constant(patch, "shared.seats", "SHARD_MEAN_SEATS", 6)
+        patch_constant(patch, "shared.seats", "SHARD_SEATS", 8)
+        patch_constant(patch, "shared.usage", "SHARDS", 4)
+        yield
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Metrics are not written, and requests are numbered from the beginning."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(requests, "unique_numbers", itertools.count(1))
+        patch.setattr(observability, "count", lambda _: None)
+        patch.setattr(observability, "flush", lambda: None)
+        yield
+
+
+def cap_of(seat_count: int, overdraft: dict[str, Any]) -> float:
+    """The hard cap of so many seats."""
+    return inf if overdraft["type"] == "unlimited" else seat_count + int(overdraft["value"])
+
+
+class Play:
+    """One story in one world."""
+
+    def __init__(self, story: Story) -> None:
+        self.story = story
+        self.world = World(story.seed, START_MS, lag=story.lag)
+        self.product = Product(self.world, rate=0.0, skew=story.skew)
+        self.checks = Checks(self.world)
+        self.sold: list[Sold] = []
+        self.activations: dict[tuple[int, str], str] = {}
+        self.acting = 0
+        self.ended: Outcome | None = None
+        self._keys = itertools.count()
+        self.chance = random.Random(f"play {story.seed}")
+
+    def run(self) -> Outcome:
+        """Play it to its end.
+
+        Raises:
+            Violation: something is not as it must be.
+        """
+        kept = aws.client
+        with self.world.in_force(), _quiet():
+            try:
+                self.world.spawn(self._conduct)
+                self.world.run(lambda: self.ended is not None)
+            finally:
+                self.world.stop()
+                aws.client = kept
+        assert self.ended is not None
+        return self.ended
+
+    def _conduct(self) -> None:
+        self.product.start()
+        for number, terms in enumerate(self.story.terms):
+            self.sold.append(self._sell(number, terms))
+        self._add_webhook()
+        self.product.rate = self.story.rate
+        by_actor: dict[str, list[Step]] = defaultdict(list)
+        for step in self.story.steps:
+            by_actor[step.actor].append(step)
+        begin = self.world.now
+        self.acting = len(by_actor)
+        for steps in by_actor.values():
+            self.world.spawn(lambda steps=steps: self._act(steps, begin))  # type: ignore[misc]
+        while self.acting or self.world.late:
+            self.world.sleep(5)
+        self._settle()
+        check_evidence(self)
+        world = self.world
+        self.ended = Outcome(world.operations, world.faulted, dict(world.kinds), dict(world.met))
+
+    def _settle(self) -> None:
+        """No more faults; the schedules and the stream finish what is left."""
+        product, world = self.product, self.world
+        product.is_closing = True
+        product.rate, world.slow_until = 0.0, 0
+        for process in product.all_processes():
+            process.cut_until = 0
+        for _ in range(40):
+            product.tick()
+            for _ in range(400):
+                if product.is_drained:
+                    break
+                if not any(product._streams):
+                    product.redrive()
+                world.sleep(2)
+            world.sleep(60)
+            if self._is_settled() and product.is_drained:
+                return
+        self.checks.fail("the stream, the queue or a pool did not come to rest")
+
+    def _is_settled(self) -> bool:
+        return not any(
+            key.pk.startswith("POOL#") and "isPending" in item
+            for key, item in self.world.table.items.items()
+        )
+
+    # --- Calls ------------------------------------------------------------------------------------
+
+    def ask(self, request: Callable[[], dict[str, Any]], seed: str, *, rate: float | None = None) -> tuple[int, Any]:
+        """Send a request until it is answered; the status and the body of the answer."""
+        chance = random.Random(f"client {seed}")
+        rate = self.story.rate if rate is None else rate
+        for attempt in range(MOST_TRIES):
+            plan = Plan(f"{seed} {attempt}", rate if attempt < FAULTY_TRIES else 0.0)
+            answer = self.product.request(request(), plan)
+            if answer and answer[0] == 500:
+                self.checks.fail(f"an unexpected error: {request()['routeKey']} {answer[1]}")
+            if answer and answer[0] in ANSWERED and not _is_repeated(answer):
+                return answer
+            self.world.sleep(chance.uniform(0.1, min(0.5 * 1.5**attempt, 10.0)))
+        self.checks.fail(f"no answer after {MOST_TRIES} tries: {answer}")
+        raise AssertionError
+
+    def _sell(self, number: int, terms: dict[str, Any]) -> Sold:
+        body = {**terms, "validFrom": "2026-01-01T00:00:00Z", "externalId": f"order-{number}"}
+        status, made = self.ask(lambda: event(f"POST {E}", body=body), "setup", rate=0.0)
+        assert status == 201, made
+        entitlement_id = str(made["entitlementId"])
+        path = {"entitlementId": entitlement_id}
+        route = f"POST {E}/{{entitlementId}}/license-keys"
+        status, key = self.ask(lambda: event(route, path, {}), "setup", rate=0.0)
+        assert status == 201, key
+        cap = cap_of(terms["seatCount"], terms["overdraftSeatLimit"])
+        is_timed = "period" in terms["overdraftSeatLimit"]
+        seats = Seats(entitlement_id, cap, is_timed=is_timed)
+        self.checks.seats[entitlement_id] = seats
+        client = self.world.client()
+        for limit in terms["usageLimits"]:
+            is_sharded = limit["limit"] >= 100_000
+            most = cap_of(limit["limit"], limit["overdraftLimit"])
+            self.checks.usage[entitlement_id, limit["key"]] = Usage(most, is_sharded=is_sharded)
+            if is_sharded:
+                client.execute(sharded.start_sharding((entitlement_id, limit["key"])))
+        return Sold(entitlement_id, str(key["key"]), terms, seats)
+
+    def _add_webhook(self) -> None:
+        body = {"url": "http://127.0.0.1:9/all", "eventTypes": ["*"]}
+        status, made = self.ask(lambda: event("POST /v1/webhooks", body=body), "setup", rate=0.0)
+        assert status == 201, made
+
+    # --- Actors -----------------------------------------------------------------------------------
+
+    def _act(self, steps: list[Step], begin: int) -> None:
+        for step in steps:
+            wait = begin + int(step.at * SECOND) - self.world.now
+            if wait > 0:
+                self.world.sleep(wait / SECOND)
+            getattr(self, f"_{step.kind}")(step, self.sold[step.of])
+        self.acting -= 1
+
+    def _take(self, step: Step, sold: Sold) -> None:
+        seat_id = f"{step.actor.replace(' ', '')}-{step.given['person']}@acme.example"
+        key, seats = seat_key(sold.id, seat_id), sold.seats
+        body: dict[str, Any] = {"seatId": seat_id, "attributes": {"device": "pc"}}
+        if step.given["borrows"]:
+            body["leasePeriod"] = "P1D"
+        headers = {"idempotency-key": f"take-{step.seed}"} if step.given["once"] else None
+        route = f"POST {E}/{{entitlementId}}/activations"
+        path = {"entitlementId": sold.id}
+        since, held = self.world.now, seats.grant_of(key)
+        seats.may_begin[key] += 1
+        status, answer = self.ask(
+            lambda: event(route, path, body, key=sold.key, headers=headers), step.seed
+        )
+        if not self.world.late:
+            seats.may_begin[key] -= 1
+        if status in (200, 201):
+            answered, grant_id = parse_activation_id(answer["activationId"])
+            assert answered == key
+            if key not in seats.erased:
+                self.checks.granted(seats, key, grant_id)
+            self.activations[step.of, seat_id] = answer["activationId"]
+        elif answer["type"].endswith("hard-cap-reached"):
+            self.checks.denied_seat(seats, key, since, held)
+
+    def _release(self, step: Step, sold: Sold) -> None:
+        seat_id = f"{step.actor.replace(' ', '')}-{step.given['person']}@acme.example"
+        named = self.activations.get((step.of, seat_id))
+        if named is None:
+            return
+        key, grant_id = parse_activation_id(named)
+        sold.seats.may_end.add((key, grant_id))
+        route = f"DELETE {E}/{{entitlementId}}/activations/{{activationId}}"
+        path = {"entitlementId": sold.id, "activationId": named}
+        status, answer = self.ask(lambda: event(route, path, key=sold.key), step.seed)
+        if status == 204:
+            self.checks.released(sold.seats, key, grant_id)
+        elif not sold.seats.is_ending:
+            self.checks.fail(f"a release was answered {status}: {answer}")
+
+    def _consume(self, step: Step, sold: Sold) -> None:
+        key, quantity = step.given["key"], step.given["quantity"]
+        usage = self.checks.usage[sold.id, key]
+        name = f"use-{step.seed}"
+        route, path = f"POST {E}/{{entitlementId}}/usage/{{key}}", {"entitlementId": sold.id, "key": key}
+        since, most = self.world.now, usage.most()
+        usage.open[name] = quantity
+        status, answer = self.ask(
+            lambda: event(
+                route, path, {"quantity": quantity}, key=sold.key, headers={"idempotency-key": name}
+            ),
+            step.seed,
+        )
+        if status == 200:
+            if answer["quantity"] != quantity:
+                self.checks.fail(f"{quantity} were asked for, {answer['quantity']} answered")
+            usage.accepted[name] = quantity
+        elif answer["type"].endswith("hard-cap-reached"):
+            if step.of == step.of and "monthly" not in str(sold.terms["usageLimits"]):
+                self.checks.denied_usage(usage, 0, since, most)
+        del usage.open[name]
+
+    # --- The vendor -------------------------------------------------------------------------------
+
+    def _seats(self, step: Step, sold: Sold) -> None:
+        changes = dict(step.given)
+        overdraft = changes.get("overdraftSeatLimit") or sold.terms["overdraftSeatLimit"]
+        self._patch(step, sold, changes, cap_of(changes["seatCount"], overdraft))
+        sold.terms.update(changes)
+
+    def _patch(self, step: Step, sold: Sold, changes: dict[str, Any], cap: float | None) -> None:
+        route, path = f"PATCH {E}/{{entitlementId}}", {"entitlementId": sold.id}
+        while sold.seats.is_changing:
+            self.world.sleep(0.5)
+        sold.seats.is_changing = True
+        if cap is not None:
+            sold.seats.caps.add(cap)
+        status, answer = self.ask(lambda: event(route, path, changes), step.seed)
+        if status == 200 and cap is not None:
+            sold.seats.caps.settle(self.world.now)
+        elif status not in (200, 202) and not sold.seats.is_ending:
+            self.checks.fail(f"a change was answered {status}: {answer}")
+        sold.seats.is_changing = False
+
+    def _usage(self, step: Step, sold: Sold) -> None:
+        limits = [dict(limit) for limit in sold.terms["usageLimits"]]
+        exports = [limit for limit in limits if limit["key"] == "exports"]
+        if not exports:
+            return
+        exports[0]["limit"] = step.given["number"]
+        usage = self.checks.usage[sold.id, "exports"]
+        usage.caps.add(cap_of(exports[0]["limit"], exports[0]["overdraftLimit"]))
+        sold.terms["usageLimits"] = limits
+        self._patch(step, sold, {"usageLimits": limits}, None)
+
+    def _correct(self, step: Step, sold: Sold) -> None:
+        if not sold.terms["usageLimits"]:
+            return
+        key = sold.terms["usageLimits"][0]["key"]
+        usage = self.checks.usage[sold.id, key]
+        route = f"POST {E}/{{entitlementId}}/usage/{{key}}/corrections"
+        path, body = {"entitlementId": sold.id, "key": key}, {**step.given, "reason": "a test"}
+        name = f"correct-{step.seed}"
+        usage.open_corrections[name] = step.given["quantity"]
+        status, _ = self.ask(
+            lambda: event(route, path, body, headers={"idempotency-key": name}), step.seed
+        )
+        if status == 201:
+            usage.corrections[name] = step.given["quantity"]
+        del usage.open_corrections[name]
+
+    def _suspend(self, step: Step, sold: Sold) -> None:
+        self._patch(step, sold, {"status": "suspended"}, None)
+        self.world.sleep(1.0)
+        self._patch(step._replace(seed=f"{step.seed} again"), sold, {"status": "active"}, None)
+
+    def _put(self, step: Step, sold: Sold) -> None:
+        """The vendor's import sends the same entitlement, perhaps from two places at once."""
+        external_id = f"import-{step.given['number'] % 5}"
+        body = {"product": "CAD", "customer": {"name": "Globex"}, "seatCount": step.given["number"]}
+        route = f"PUT {E}/by-external-id/{{externalId}}"
+        status, answer = self.ask(
+            lambda: event(route, {"externalId": external_id}, body), step.seed
+        )
+        if status not in (200, 201, 202):
+            self.checks.fail(f"an import was answered {status}: {answer}")
+
+    def _delete(self, step: Step, sold: Sold) -> None:
+        sold.seats.is_ending = True
+        route, path = f"DELETE {E}/{{entitlementId}}", {"entitlementId": sold.id}
+        self.ask(lambda: event(route, path), step.seed)
+
+    def _erase(self, step: Step, sold: Sold) -> None:
+        seat_id = f"client{step.given['client']}-{step.given['person']}@acme.example"
+        key = seat_key(sold.id, seat_id)
+        sold.seats.erased.add(key)
+        route, path = f"POST {E}/{{entitlementId}}/seats/erase", {"entitlementId": sold.id}
+        self.ask(lambda: event(route, path, {"seatId": seat_id}), step.seed)
+
+    def _evict(self, step: Step, sold: Sold) -> None:
+        seat_id = f"client{step.given['client']}-{step.given['person']}@acme.example"
+        key = seat_key(sold.id, seat_id)
+        sold.seats.evicted[key] += 1
+        route, path = f"POST {E}/{{entitlementId}}/seats/release", {"entitlementId": sold.id}
+        status, answer = self.ask(lambda: event(route, path, {"seatId": seat_id}), step.seed)
+        if not self.world.late:
+            sold.seats.evicted[key] -= 1
+        if status not in (200, 204, 404) and not sold.seats.is_ending:
+            self.checks.fail(f"a release by person was answered {status}: {answer}")
+
+    # --- The weather ------------------------------------------------------------------------------
+
+    def _slow(self, step: Step, sold: Sold) -> None:
+        self.world.slow_until = self.world.now + int(step.given["seconds"] * SECOND / 4)
+
+    def _of_processes(self, step: Step) -> list[Any]:
+        found = self.product.all_processes()
+        return random.Random(step.seed).sample(found, max(1, len(found) // 3))
+
+    def _cut(self, step: Step, sold: Sold) -> None:
+        for process in self._of_processes(step):
+            process.cut_until = self.world.now + int(step.given["seconds"] * SECOND / 2)
+
+    def _jump(self, step: Step, sold: Sold) -> None:
+        """The clocks of some processes are set."""
+        for process in self._of_processes(step):
+            process.skew = int(random.Random(step.seed).uniform(-5, 5) * SECOND)
+
+    def _crash(self, step: Step, sold: Sold) -> None:
+        """Idle processes end; the next requests begin with cold ones."""
+        for process in self._of_processes(step):
+            if not process.is_busy:
+                self.product._processes[process.function].remove(process)
+
+    def _poison(self, step: Step, sold: Sold) -> None:
+        self.product.poison()
+
+
+def _is_repeated(answer: tuple[int, Any]) -> bool:
+    """Whether an answer asks for the same request again."""
+    kind = str((answer[1] or {}).get("type", ""))
+    return kind.endswith(("contention", "idempotency-in-progress"))
+
+

@@ -4,13 +4,13 @@ Nothing here asks the product. Seats and counts are those of the items that were
 granted, denied and consumed is what callers were answered.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from math import inf
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from shared.clock import EPOCH
-from shared.dynamodb.keys import entitlement_id_of
+from shared.dynamodb.keys import SEATS, entitlement_id_of
 from tests.soak.memory_table import Write
 from tests.soak.world import SECOND, Violation, World
 
@@ -72,6 +72,10 @@ class Seats:
         """The id of the grant by which somebody holds a seat."""
         return self.held[key] // (10**10) if key in self.held else None
 
+    def left(self, key: str, at: float) -> float:
+        """The seconds until the lease of a seat ends, at a time of the world."""
+        return _ends(self.held[key]) - at / SECOND
+
     def live(self, at: float) -> int:
         """Seats that are held, in doubt too, at a time of the world."""
         return sum(_ends(value) + 2 * GRACE + GRACE > at / SECOND for value in self.held.values())
@@ -86,14 +90,14 @@ def _ends(value: int) -> float:
 class Usage:
     """One usage limit: what was accepted, by the key of the request."""
 
-    def __init__(self, cap: float, *, is_sharded: bool) -> None:
+    def __init__(self, cap: float, *, is_sharded: bool, is_monthly: bool) -> None:
         self.caps = Caps(cap)
         self.accepted: dict[str, int] = {}
         self.open: dict[str, int] = {}  # asked for, and not answered yet
         self.corrections: dict[str, int] = {}
         self.open_corrections: dict[str, int] = {}
-        self.denials = 0
         self.is_sharded = is_sharded
+        self.is_monthly = is_monthly  # a period may have begun since
 
     def most(self) -> int:
         """The most that may be used."""
@@ -112,8 +116,8 @@ class Checks:
         self.world = world
         self.seats: dict[str, Seats] = {}
         self.usage: dict[tuple[str, str], Usage] = {}
-        self.denied: Counter[str] = Counter()  # attempts on record, by the partition of the item
-        self.answered_denials: Counter[str] = Counter()  # by entitlement: seats
+        # Denials on record: the request, by entitlement, meter, and seat or request key.
+        self.denied: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
         self.creations: Counter[str] = Counter()
         world.table._watch = self.watch
 
@@ -142,8 +146,6 @@ class Checks:
                 self._pool_changed(entitlement_id_of(pk), write)
             elif pk.startswith("DENIAL#"):
                 self._denied(write)
-            elif pk.startswith("USAGE#") and write.new is not None:
-                self._counted(write)
             elif pk.startswith("EXTERNAL_ID#") and write.old is None and write.new is not None:
                 self.creations[pk] += 1
         for entitlement_id in touched:
@@ -154,26 +156,18 @@ class Checks:
         if seats is None:
             return
         seats.is_pool = True
-        if write.new is not None and "isPending" not in write.new:
-            seats.full_at = max(seats.full_at, self.world.now)
+        # While a change is asked for, it may not have arrived here yet.
+        if write.new is not None and "isPending" not in write.new and not seats.is_changing:
             seats.caps.settle(self.world.now)
 
     def _denied(self, write: Write) -> None:
-        before = (write.old or {}).get("attempts", 0)
-        after = (write.new or {}).get("attempts", 0)
-        if write.new is not None:
-            self.denied[entitlement_id_of(write.key.pk) + _meter(write)] += after - before
-
-    def _counted(self, write: Write) -> None:
-        assert write.new is not None
-        _, entitlement_id, key, *_ = write.key.pk.split("#")
-        usage = self.usage.get((entitlement_id, key))
-        used = write.new.get("used", 0)
-        if usage is None or used <= (write.old or {}).get("used", 0):
+        if write.new is None or write.new["attempts"] == (write.old or {}).get("attempts", 0):
             return
-        most = max(usage.caps.among(self.world.now))
-        if used > most:
-            self.fail(f"{used} of {key} were counted, the cap is {most}")
+        request, meter = write.new["request"], write.new.get("usageKey", SEATS)
+        on_record = self.denied[entitlement_id_of(write.key.pk), meter]
+        if request in on_record:
+            self.fail(f"the denial of {request} was counted twice")
+        on_record[request] = write.new["seatKey"]
 
     def _seats_changed(self, seats: Seats) -> None:
         now = self.world.now
@@ -226,12 +220,20 @@ class Checks:
         if (key, grant_id) not in seats.ended and seats.grant_of(key) != grant_id:
             self.fail(f"{(key, grant_id)} was answered, and is not held")
 
+    def is_on_record(self, entitlement_id: str, meter: str, request: str) -> None:
+        """A caller was answered that this request was denied."""
+        if request not in self.denied[entitlement_id, meter]:
+            self.fail(f"the denial of {request} was answered, and is not on record")
+
     def denied_seat(self, seats: Seats, key: str, since: int, held: int | None) -> None:
         """A caller was answered that nothing is free; `held`: the grant when the request began."""
-        self.answered_denials[seats.id] += 1
         now = self.world.now
         value = seats.held.get(key)
-        if value is not None and held == value // 10**10 and _ends(value) * SECOND > now + 20 * SECOND:
+        if (
+            value is not None
+            and held == value // 10**10
+            and _ends(value) * SECOND > now + 20 * SECOND
+        ):
             self.fail(f"who holds {(key, held)} was denied it")
         if seats.is_timed:
             return
@@ -245,14 +247,18 @@ class Checks:
         if seats.grant_of(key) == grant_id:
             self.fail(f"{(key, grant_id)} was released, and is held")
 
+    def accepted(self, usage: Usage, name: str, quantity: int, since: int) -> None:
+        """A caller was answered that a quantity was counted."""
+        usage.accepted[name] = quantity
+        taken_back = [*usage.corrections.values(), *usage.open_corrections.values()]
+        least = sum(usage.accepted.values()) + sum(each for each in taken_back if each < 0)
+        most = max(usage.caps.among(since))
+        if least > most and not usage.is_monthly:
+            self.fail(f"at least {least} were counted, the cap is {most}")
+
     def denied_usage(self, usage: Usage, quantity: int, since: int, most: int) -> None:
-        """A caller was answered that a quantity does not fit."""
-        usage.denials += 1
+        """A caller was answered that a quantity does not fit; `most` were used when it began."""
         least = min(usage.caps.among(since))
-        if max(most, usage.most()) + quantity <= least:
+        others = usage.most() - quantity  # its own is among those that are open
+        if max(most, others) + quantity <= least:
             self.fail(f"{quantity} were denied, at most {most} of {least} were used")
-
-
-def _meter(write: Write) -> str:
-    key: Any = (write.new or write.old or {}).get("usageKey")
-    return f" {key}" if key else ""

@@ -1,8 +1,9 @@
 """A story is played: actors call the product until they have an answer, and all is checked."""
 
 import itertools
+import json
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import inf
@@ -10,9 +11,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from shared import aws, observability
+from shared import aws, observability, signed_tokens
+from shared.api.routes import ROUTES
+from shared.dynamodb.keys import SEATS
 from shared.seats.encoding import parse_activation_id, seat_key
 from shared.usage import sharded
+from tests.soak.calling import MOST_TRIES, through_client
 from tests.soak.checks import Checks, Seats, Usage
 from tests.soak.product import Product
 from tests.soak.recount import check_evidence
@@ -23,10 +27,10 @@ from tests.support.patching import patch_constant
 from tests.support.requests import event
 
 E = "/v1/entitlements"
-START_MS = 2_500_001_000_000
 FAULTY_TRIES = 6  # after so many, a request meets no more faults of its own
-MOST_TRIES = 80
-ANSWERED = frozenset({200, 201, 202, 204, 400, 404, 409, 410})
+SETTLES = 60  # rounds of the schedules at the end, at most
+SETTLES_AT_LEAST = 3  # until shards of usage limits have reported what was used
+ANSWERED = frozenset({200, 201, 202, 204, 400, 403, 404, 409, 410, 422})
 
 
 class Sold(NamedTuple):
@@ -39,12 +43,24 @@ class Sold(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How a story ended: what it did, and which faults it met."""
+    """How stories ended: invocations of functions, how many of them met a fault, by kind; the faults;
+    and the answers, by operation and status.
+    """
 
     operations: int
     faulted: int
-    kinds: dict[str, int]
-    met: dict[str, int]
+    kinds: Counter[str]
+    met: Counter[str]
+    answers: Counter[str]
+
+    @classmethod
+    def none(cls) -> "Outcome":
+        """Of no story."""
+        return cls(0, 0, Counter(), Counter(), Counter())
+
+    def plus(self, other: "Outcome") -> "Outcome":
+        """Of both."""
+        return Outcome(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -62,6 +78,7 @@ def _quiet() -> Iterator[None]:
     """Metrics are not written, and requests are numbered from the beginning."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(requests, "unique_numbers", itertools.count(1))
+        patch.setattr(signed_tokens, "_known", {})
         patch.setattr(observability, "count", lambda _: None)
         patch.setattr(observability, "flush", lambda: None)
         yield
@@ -77,12 +94,13 @@ class Play:
 
     def __init__(self, story: Story) -> None:
         self.story = story
-        self.world = World(story.seed, START_MS, lag=story.lag)
+        self.world = World(story.seed, story.start_ms, lag=story.lag)
         self.product = Product(self.world, rate=0.0, skew=story.skew)
         self.checks = Checks(self.world)
         self.sold: list[Sold] = []
         self.activations: dict[tuple[int, str], str] = {}
         self.acting = 0
+        self.answers: Counter[str] = Counter()
         self.ended: Outcome | None = None
         self._keys = itertools.count()
         self.chance = random.Random(f"play {story.seed}")
@@ -117,12 +135,12 @@ class Play:
         self.acting = len(by_actor)
         for steps in by_actor.values():
             self.world.spawn(lambda steps=steps: self._act(steps, begin))  # type: ignore[misc]
-        while self.acting or self.world.late:
+        while self.acting:
             self.world.sleep(5)
         self._settle()
         check_evidence(self)
         world = self.world
-        self.ended = Outcome(world.operations, world.faulted, dict(world.kinds), dict(world.met))
+        self.ended = Outcome(world.operations, world.faulted, world.kinds, world.met, self.answers)
 
     def _settle(self) -> None:
         """No more faults; the schedules and the stream finish what is left."""
@@ -131,37 +149,59 @@ class Play:
         product.rate, world.slow_until = 0.0, 0
         for process in product.all_processes():
             process.cut_until = 0
-        for _ in range(40):
+        for number in range(SETTLES):
             product.tick()
             for _ in range(400):
                 if product.is_drained:
                     break
                 if not any(product._streams):
                     product.redrive()
-                world.sleep(2)
+                world.sleep(5)
             world.sleep(60)
-            if self._is_settled() and product.is_drained:
+            if product.is_drained and not self._unfinished() and number >= SETTLES_AT_LEAST:
                 return
-        self.checks.fail("the stream, the queue or a pool did not come to rest")
+            if self._waits():
+                world.sleep(600)
+        self.checks.fail(f"it did not come to rest: {self._unfinished()}")
 
-    def _is_settled(self) -> bool:
-        return not any(
-            key.pk.startswith("POOL#") and "isPending" in item
+    def _waits(self) -> bool:
+        """Whether deliveries are left for later."""
+        items = self.world.table.items.items()
+        return any(k.pk.startswith("DELIVERY#") and v["status"] == "pending" for k, v in items)
+
+    def _unfinished(self) -> list[str]:
+        """What has to be done before the end is looked at."""
+        pools = [
+            key.pk
             for key, item in self.world.table.items.items()
-        )
+            if key.pk.startswith("POOL#") and "isPending" in item
+        ]
+        return pools + (["deliveries"] if self._waits() else [])
 
     # --- Calls ------------------------------------------------------------------------------------
 
-    def ask(self, request: Callable[[], dict[str, Any]], seed: str, *, rate: float | None = None) -> tuple[int, Any]:
-        """Send a request until it is answered; the status and the body of the answer."""
+    def ask(
+        self,
+        request: Callable[[], dict[str, Any]],
+        seed: str,
+        *,
+        rate: float | None = None,
+        may_be_wrong: bool = False,
+    ) -> tuple[int, Any]:
+        """Send a request until it is answered; the status and the body of the answer.
+
+        `may_be_wrong`: 400 is an answer as well.
+        """
         chance = random.Random(f"client {seed}")
         rate = self.story.rate if rate is None else rate
         for attempt in range(MOST_TRIES):
             plan = Plan(f"{seed} {attempt}", rate if attempt < FAULTY_TRIES else 0.0)
-            answer = self.product.request(request(), plan)
-            if answer and answer[0] == 500:
-                self.checks.fail(f"an unexpected error: {request()['routeKey']} {answer[1]}")
+            given = self.product.request(request(), plan)
+            answer = given and (given["statusCode"], json.loads(given["body"] or "null"))
+            if answer and (answer[0] == 500 or (answer[0] == 400 and not may_be_wrong)):
+                self.checks.fail(f"{request()['routeKey']} was answered {answer}")
             if answer and answer[0] in ANSWERED and not _is_repeated(answer):
+                self.answers[f"{ROUTES[request()['routeKey']].id} {answer[0]}"] += 1
                 return answer
             self.world.sleep(chance.uniform(0.1, min(0.5 * 1.5**attempt, 10.0)))
         self.checks.fail(f"no answer after {MOST_TRIES} tries: {answer}")
@@ -184,7 +224,9 @@ class Play:
         for limit in terms["usageLimits"]:
             is_sharded = limit["limit"] >= 100_000
             most = cap_of(limit["limit"], limit["overdraftLimit"])
-            self.checks.usage[entitlement_id, limit["key"]] = Usage(most, is_sharded=is_sharded)
+            self.checks.usage[entitlement_id, limit["key"]] = Usage(
+                most, is_sharded=is_sharded, is_monthly=limit["resetSchedule"] == "monthly"
+            )
             if is_sharded:
                 client.execute(sharded.start_sharding((entitlement_id, limit["key"])))
         return Sold(entitlement_id, str(key["key"]), terms, seats)
@@ -215,11 +257,15 @@ class Play:
         path = {"entitlementId": sold.id}
         since, held = self.world.now, seats.grant_of(key)
         seats.may_begin[key] += 1
-        status, answer = self.ask(
-            lambda: event(route, path, body, key=sold.key, headers=headers), step.seed
-        )
-        if not self.world.late:
-            seats.may_begin[key] -= 1
+        if step.given["client"]:
+            status, answer = through_client(
+                self, sold, step.seed, lambda client: client.take(seat_id)
+            )
+        else:
+            status, answer = self.ask(
+                lambda: event(route, path, body, key=sold.key, headers=headers), step.seed
+            )
+        seats.may_begin[key] -= 1
         if status in (200, 201):
             answered, grant_id = parse_activation_id(answer["activationId"])
             assert answered == key
@@ -227,6 +273,7 @@ class Play:
                 self.checks.granted(seats, key, grant_id)
             self.activations[step.of, seat_id] = answer["activationId"]
         elif answer["type"].endswith("hard-cap-reached"):
+            self.checks.is_on_record(sold.id, SEATS, answer["instance"])
             self.checks.denied_seat(seats, key, since, held)
 
     def _release(self, step: Step, sold: Sold) -> None:
@@ -248,56 +295,78 @@ class Play:
         key, quantity = step.given["key"], step.given["quantity"]
         usage = self.checks.usage[sold.id, key]
         name = f"use-{step.seed}"
-        route, path = f"POST {E}/{{entitlementId}}/usage/{{key}}", {"entitlementId": sold.id, "key": key}
+        route, path = (
+            f"POST {E}/{{entitlementId}}/usage/{{key}}",
+            {"entitlementId": sold.id, "key": key},
+        )
         since, most = self.world.now, usage.most()
         usage.open[name] = quantity
-        status, answer = self.ask(
-            lambda: event(
-                route, path, {"quantity": quantity}, key=sold.key, headers={"idempotency-key": name}
-            ),
-            step.seed,
-        )
+        if step.given["client"]:
+            status, answer = through_client(
+                self,
+                sold,
+                step.seed,
+                lambda client: client.consume(key, quantity, request_key=name),
+            )
+        else:
+            status, answer = self.ask(
+                lambda: event(
+                    route,
+                    path,
+                    {"quantity": quantity},
+                    key=sold.key,
+                    headers={"idempotency-key": name},
+                ),
+                step.seed,
+            )
         if status == 200:
             if answer["quantity"] != quantity:
                 self.checks.fail(f"{quantity} were asked for, {answer['quantity']} answered")
-            usage.accepted[name] = quantity
+            self.checks.accepted(usage, name, quantity, since)
         elif answer["type"].endswith("hard-cap-reached"):
-            if step.of == step.of and "monthly" not in str(sold.terms["usageLimits"]):
-                self.checks.denied_usage(usage, 0, since, most)
+            self.checks.is_on_record(sold.id, key, answer["instance"])
+            if not usage.is_monthly:
+                self.checks.denied_usage(usage, quantity, since, most)
         del usage.open[name]
 
     # --- The vendor -------------------------------------------------------------------------------
 
     def _seats(self, step: Step, sold: Sold) -> None:
-        changes = dict(step.given)
-        overdraft = changes.get("overdraftSeatLimit") or sold.terms["overdraftSeatLimit"]
-        self._patch(step, sold, changes, cap_of(changes["seatCount"], overdraft))
-        sold.terms.update(changes)
+        with self._alone(sold):
+            sold.terms.update(step.given)
+            cap = cap_of(sold.terms["seatCount"], sold.terms["overdraftSeatLimit"])
+            sold.seats.caps.add(cap)
+            if self._patch(step.seed, sold, step.given) == 200:
+                sold.seats.caps.settle(self.world.now)
 
-    def _patch(self, step: Step, sold: Sold, changes: dict[str, Any], cap: float | None) -> None:
-        route, path = f"PATCH {E}/{{entitlementId}}", {"entitlementId": sold.id}
+    @contextmanager
+    def _alone(self, sold: Sold) -> Iterator[None]:
+        """Vendors change an entitlement one after the other, so that it is known what holds."""
         while sold.seats.is_changing:
             self.world.sleep(0.5)
         sold.seats.is_changing = True
-        if cap is not None:
-            sold.seats.caps.add(cap)
-        status, answer = self.ask(lambda: event(route, path, changes), step.seed)
-        if status == 200 and cap is not None:
-            sold.seats.caps.settle(self.world.now)
-        elif status not in (200, 202) and not sold.seats.is_ending:
-            self.checks.fail(f"a change was answered {status}: {answer}")
+        yield
         sold.seats.is_changing = False
+
+    def _patch(self, seed: str, sold: Sold, changes: dict[str, Any]) -> int:
+        route, path = f"PATCH {E}/{{entitlementId}}", {"entitlementId": sold.id}
+        status, answer = self.ask(lambda: event(route, path, changes), seed)
+        if status not in (200, 202) and not sold.seats.is_ending:
+            self.checks.fail(f"a change was answered {status}: {answer}")
+        return status
 
     def _usage(self, step: Step, sold: Sold) -> None:
         limits = [dict(limit) for limit in sold.terms["usageLimits"]]
         exports = [limit for limit in limits if limit["key"] == "exports"]
         if not exports:
             return
-        exports[0]["limit"] = step.given["number"]
-        usage = self.checks.usage[sold.id, "exports"]
-        usage.caps.add(cap_of(exports[0]["limit"], exports[0]["overdraftLimit"]))
+        with self._alone(sold):
+            exports[0]["limit"] = step.given["number"]
+            usage = self.checks.usage[sold.id, "exports"]
+            usage.caps.add(cap_of(exports[0]["limit"], exports[0]["overdraftLimit"]))
+            if self._patch(step.seed, sold, {"usageLimits": limits}) == 200:
+                usage.caps.settle(self.world.now)
         sold.terms["usageLimits"] = limits
-        self._patch(step, sold, {"usageLimits": limits}, None)
 
     def _correct(self, step: Step, sold: Sold) -> None:
         if not sold.terms["usageLimits"]:
@@ -309,16 +378,18 @@ class Play:
         name = f"correct-{step.seed}"
         usage.open_corrections[name] = step.given["quantity"]
         status, _ = self.ask(
-            lambda: event(route, path, body, headers={"idempotency-key": name}), step.seed
+            lambda: event(route, path, body, headers={"idempotency-key": name}),
+            step.seed,
+            may_be_wrong=True,  # it may take back more than is used, or add more than fits
         )
         if status == 201:
             usage.corrections[name] = step.given["quantity"]
         del usage.open_corrections[name]
 
     def _suspend(self, step: Step, sold: Sold) -> None:
-        self._patch(step, sold, {"status": "suspended"}, None)
+        self._patch(step.seed, sold, {"status": "suspended"})
         self.world.sleep(1.0)
-        self._patch(step._replace(seed=f"{step.seed} again"), sold, {"status": "active"}, None)
+        self._patch(f"{step.seed} again", sold, {"status": "active"})
 
     def _put(self, step: Step, sold: Sold) -> None:
         """The vendor's import sends the same entitlement, perhaps from two places at once."""
@@ -349,8 +420,7 @@ class Play:
         sold.seats.evicted[key] += 1
         route, path = f"POST {E}/{{entitlementId}}/seats/release", {"entitlementId": sold.id}
         status, answer = self.ask(lambda: event(route, path, {"seatId": seat_id}), step.seed)
-        if not self.world.late:
-            sold.seats.evicted[key] -= 1
+        sold.seats.evicted[key] -= 1
         if status not in (200, 204, 404) and not sold.seats.is_ending:
             self.checks.fail(f"a release by person was answered {status}: {answer}")
 
@@ -386,5 +456,3 @@ def _is_repeated(answer: tuple[int, Any]) -> bool:
     """Whether an answer asks for the same request again."""
     kind = str((answer[1] or {}).get("type", ""))
     return kind.endswith(("contention", "idempotency-in-progress"))
-
-

@@ -5,7 +5,7 @@ import json
 import random
 import zlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from types import ModuleType
 from typing import Any
 
@@ -13,15 +13,18 @@ from functions.deliver import deliveries
 from functions.notify.batch import Batch
 from functions.notify.publisher import Publisher
 from functions.notify.report_candidates import ReportCandidates
+from functions.report.pipeline import Work, queue_at
 from shared import aws
 from shared.api import app
 from shared.api.auth import hash_key
 from shared.api.routes import ROUTES
 from shared.clock import now_ms
+from shared.dynamodb.requests import Unavailable
 from tests.soak.memory_table import Write, stream_record
-from tests.soak.services import URL, Sender, Services
+from tests.soak.services import REPORTS_URL, URL, Sender, Services
 from tests.soak.world import SECOND, Plan, Process, World
 from tests.support.notifier import QUIET_MS
+from tests.support.reports import NO_MAIL, MemoryStore
 from tests.support.requests import BOOTSTRAP_KEY
 from tests.support.tables import Crash
 
@@ -31,7 +34,15 @@ ENVIRONMENT = {
     "LICENSE_KEY_REQUESTS_PER_MINUTE": "1000000000",
 }
 # Seconds after which Lambda ends an invocation, as in the template.
-TIMEOUTS = {"activate": 15, "consume": 15, "release": 55, "manage": 28, "notify": 60, "deliver": 60}
+TIMEOUTS = {
+    "activate": 15,
+    "consume": 15,
+    "release": 55,
+    "manage": 28,
+    "notify": 60,
+    "deliver": 60,
+    "report": 900,
+}
 STREAM_SHARDS = 4
 STREAM_RETRIES = 10
 # Only these are in the event source's filter.
@@ -95,8 +106,13 @@ class InTurn:
         raise AssertionError("it waits for something that is not of this world")
 
     @staticmethod
-    async def gather(*works: Awaitable[Any]) -> list[Any]:
-        return [await work for work in works]
+    async def gather(*works: Coroutine[Any, Any, Any]) -> list[Any]:
+        left = list(works)
+        try:
+            return [await left.pop(0) for _ in works]
+        finally:
+            for work in left:
+                work.close()
 
     @staticmethod
     async def to_thread(function: Callable[..., Any], *given: Any) -> Any:
@@ -120,6 +136,7 @@ class Product:
         self.world = world
         self.rate = rate
         self.services = Services(world)
+        self.store = MemoryStore()
         self.received: dict[str, Counter[str]] = {}
         self.is_closing = False
         self.errors: list[str] = []
@@ -141,7 +158,7 @@ class Product:
         if function == "notify":
             process.modules = {
                 "client": client,
-                "publisher": Publisher("bus", URL, client),
+                "publisher": Publisher("bus", URL, client, REPORTS_URL),
                 "candidates": ReportCandidates(),
             }
         elif function == "deliver":
@@ -155,8 +172,12 @@ class Product:
                 "client": client,
                 "serve": app.serve(module.HANDLERS, context),
             }
-            if function == "release":
+            if function in ("release", "report"):
                 module._context = context
+            if function == "report":
+                module._jobs_url = REPORTS_URL
+                module._work = Work(client, self.store, queue_at(REPORTS_URL), NO_MAIL)
+                module._serve, process.modules["serve"] = process.modules["serve"], module.handler
         self._processes.setdefault(function, []).append(process)
         return process
 
@@ -194,18 +215,21 @@ class Product:
 
     # --- The API ----------------------------------------------------------------------------------
 
-    def request(self, event: dict[str, Any], plan: Plan) -> tuple[int, Any] | None:
-        """The status and the body of an answer; None: there was no answer."""
+    def request(self, event: dict[str, Any], plan: Plan) -> dict[str, Any] | None:
+        """The answer to a request, as API Gateway gets it; None: there was none."""
         route = ROUTES[event["routeKey"]]
         try:
-            answer = self._invoke(
-                route.id, route.function, plan, lambda process: process.modules["serve"](event, None)
+            answer: dict[str, Any] = self._invoke(
+                route.id,
+                route.function,
+                plan,
+                lambda process: process.modules["serve"](event, None),
             )
         except Crash:
             return None
         if plan.chance.random() < 0.03 * (self.rate > 0):
             return None
-        return answer["statusCode"], json.loads(answer["body"] or "null")
+        return answer
 
     # --- The stream -------------------------------------------------------------------------------
 
@@ -257,9 +281,10 @@ class Product:
         tries = 0
         most = 100
         while True:
-            self.world.sleep(chance.uniform(0.02, 0.6) if not self.is_closing else 0.05)
+            self.world.sleep(chance.uniform(0.02, 0.5))
             self._take_stream()
             if not waiting:
+                self.world.sleep(chance.uniform(0.0, 4.0))
                 continue
             batch = _reordered(waiting[: min(most, chance.randint(1, 40))], chance, self._pk)
             if before and chance.random() < 0.1:
@@ -302,26 +327,28 @@ class Product:
 
     # --- The queue and the schedules --------------------------------------------------------------
 
-    def read_queue(self) -> None:
-        """The reader of the queue of deliveries."""
-        chance = random.Random(f"queue {self.world.chance.random()}")
-        queue = self.services.queue
+    def read_queue(self, url: str, deliver: Callable[[list[dict[str, Any]]], list[str]]) -> None:
+        """The reader of a queue; `deliver` returns the ids of messages that have to come again."""
+        chance = random.Random(f"{url} {self.world.chance.random()}")
+        queue = self.services.queues[url]
         while True:
             self.world.sleep(chance.uniform(0.1, 1.0))
             due = [each for each in queue if each[0] <= self.world.now]
             if not due:
+                self.world.sleep(chance.uniform(0.0, 5.0))
                 continue
-            batch = chance.sample(due, min(len(due), chance.randint(1, 10)))
+            most = 1 if url == REPORTS_URL else chance.randint(1, 10)
+            batch = chance.sample(due, min(len(due), most))
             for each in batch:
                 queue.remove(each)
             again = {each[2]["messageId"] for each in batch}
             try:
-                again = set(self._deliver_messages([each[2] for each in batch]))
-            except Crash:
+                again = set(deliver([each[2] for each in batch]))
+            except (Crash, aws.QueueError, *aws.Errors):  # the invocation failed
                 self.world.sleep(5)
             for message in (each[2] for each in batch):
                 if message["messageId"] in again or chance.random() < 0.03:
-                    self.services.put(json.loads(message["body"]), chance.uniform(1, 20))
+                    self.services.put(url, json.loads(message["body"]), chance.uniform(1, 20))
 
     def _deliver_messages(self, messages: list[dict[str, Any]]) -> list[str]:
         def work(process: Process) -> list[str]:
@@ -329,8 +356,16 @@ class Product:
             made: deliveries.Deliveries = process.modules["deliveries"]
             return made.deliver(messages, now_ms() + TIMEOUTS["deliver"] * 1000)
 
-        again: list[str] = self._invoke("queue", "deliver", self.plan("queue"), work)
+        again: list[str] = self._invoke("deliveries", "deliver", self.plan("queue"), work)
         return again
+
+    def _do_jobs(self, messages: list[dict[str, Any]]) -> list[str]:
+        def work(process: Process) -> Any:
+            seconds = TIMEOUTS["report"]
+            return process.modules["serve"]({"Records": messages}, Invocation(seconds))
+
+        answer = self._invoke("report jobs", "report", self.plan("jobs"), work)
+        return [each["itemIdentifier"] for each in answer["batchItemFailures"]]
 
     def tick(self) -> None:
         """What the schedules do every minute."""
@@ -347,8 +382,8 @@ class Product:
         for name, function, work in (("sweep", "release", sweep), ("due", "deliver", resend)):
             try:
                 self._invoke(name, function, self.plan(name), work)
-            except Crash:
-                continue
+            except (Crash, Unavailable, aws.QueueError, *aws.Errors):
+                continue  # the invocation failed; the schedule comes again
 
     def keep_time(self) -> None:
         """The schedules."""
@@ -364,11 +399,11 @@ class Product:
         """Begin the drivers. The services stand in for AWS from now on."""
         aws.client = self.services.client  # type: ignore[assignment]
         sender = type("WorldSender", (Sender,), {"world": self.world, "received": self.received})
-        deliveries.WebhookSender = sender  # type: ignore[misc]
-        deliveries.asyncio = InTurn  # type: ignore[assignment]
+        vars(deliveries).update(WebhookSender=sender, asyncio=InTurn)
         for shard in range(STREAM_SHARDS):
             self.world.spawn(lambda shard=shard: self.read_stream(shard))  # type: ignore[misc]
-        self.world.spawn(self.read_queue)
+        self.world.spawn(lambda: self.read_queue(URL, self._deliver_messages))
+        self.world.spawn(lambda: self.read_queue(REPORTS_URL, self._do_jobs))
         self.world.spawn(self.keep_time)
 
     @property
@@ -376,12 +411,10 @@ class Product:
         """Whether the stream and the queue have nothing that is due."""
         self._take_stream()
         is_read = not any(self._streams) and not self.given_up
-        return is_read and not self.services.queue and not self.world.late
+        return is_read and not any(self.services.queues.values())
 
 
-def _reordered(
-    numbers: list[int], chance: random.Random, pk_of: Callable[[int], str]
-) -> list[int]:
+def _reordered(numbers: list[int], chance: random.Random, pk_of: Callable[[int], str]) -> list[int]:
     """Records of different items in any order, those of one item in theirs."""
     if chance.random() < 0.5:
         return numbers

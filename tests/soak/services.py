@@ -11,7 +11,8 @@ from shared.clock import now_ms
 from tests.soak.world import SECOND, World
 from tests.support.tables import Crash
 
-URL = "https://queue"
+URL = "https://deliveries"
+REPORTS_URL = "https://reports"
 
 
 class Services:
@@ -21,7 +22,8 @@ class Services:
         self._world = world
         self.events: dict[str, dict[str, Any]] = {}  # by id
         self.times: Counter[str] = Counter()  # how often each was sent
-        self.queue: list[tuple[int, int, dict[str, Any]]] = []  # due, number, message
+        # Of each queue: when a message is due, its number, the message.
+        self.queues: dict[str, list[tuple[int, int, dict[str, Any]]]] = {URL: [], REPORTS_URL: []}
         self._count = 0
 
     def client(self, _: str) -> "Services":
@@ -35,21 +37,33 @@ class Services:
             self.times[event["id"]] += 1
 
         refused = self._send("events", Entries, take)
-        results = [{"ErrorCode": "ThrottlingException"} if n in refused else {} for n in range(len(Entries))]
+        results = [
+            {"ErrorCode": "ThrottlingException"} if n in refused else {}
+            for n in range(len(Entries))
+        ]
         return {"FailedEntryCount": len(refused), "Entries": results}
 
     def send_message_batch(self, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
         def take(entry: dict[str, Any]) -> None:
-            self.put(json.loads(entry["MessageBody"]), entry.get("DelaySeconds", 0))
+            self.put(QueueUrl, json.loads(entry["MessageBody"]), entry.get("DelaySeconds", 0))
 
         refused = self._send("sqs", Entries, take)
         return {"Failed": [{"Id": Entries[n]["Id"]} for n in refused]} if refused else {}
 
-    def put(self, body: dict[str, Any], delay: float = 0.0) -> None:
-        """A message in the queue."""
+    def change_message_visibility(self, **_: Any) -> None:
+        """A message that failed comes again soon, whatever is asked for."""
+
+    def put(self, url: str, body: dict[str, Any], delay: float = 0.0) -> None:
+        """A message in a queue."""
         self._count += 1
         due = self._world.now + int(delay * SECOND)
-        self.queue.append((due, self._count, {"messageId": f"m{self._count}", "body": json.dumps(body)}))
+        message = {
+            "messageId": f"m{self._count}",
+            "receiptHandle": f"m{self._count}",
+            "body": json.dumps(body),
+            "attributes": {"ApproximateReceiveCount": "1"},
+        }
+        self.queues[url].append((due, self._count, message))
 
     def _send(self, service: str, entries: list[Any], take: Any) -> set[int]:
         """Take entries but those that are refused; their positions."""
@@ -72,7 +86,7 @@ class Services:
                 take(entry)
         if fault == "crash after":
             raise Crash
-        if fault in ("lost", "late", "failed after"):
+        if fault in ("lost", "failed after"):
             raise ReadTimeoutError(endpoint_url=service)
         return refused
 
@@ -106,6 +120,6 @@ class Sender:
         self.received.setdefault(url, Counter())[event["id"]] += 1
         if fault == "crash after":
             raise Crash
-        if fault in ("lost", "late", "failed after"):
+        if fault in ("lost", "failed after"):
             return Attempt(at, 15_000, None, "no answer within 15 seconds")
         return Attempt(at, 20, 200)

@@ -4,7 +4,8 @@ import random
 from typing import Any, NamedTuple
 
 CLIENTS = 6
-PEOPLE = 4  # of each client, for each entitlement
+PEOPLE = 3  # of each client, for each entitlement
+MONTH_END = 2_500_848_000_000  # 2049-04-01T00:00:00Z
 VENDORS = 2
 
 
@@ -23,12 +24,17 @@ class Step(NamedTuple):
 
 
 class Story(NamedTuple):
-    """The terms of the entitlements, the steps, and how often and how much things go wrong."""
+    """The terms of the entitlements, the steps, and how often and how much things go wrong.
+
+    `rate` is the share of operations that meet faults; `skew` (seconds) by how much clocks are
+    wrong at most, `lag` (seconds) how late indexes show a write at most.
+    """
 
     seed: str
     terms: list[dict[str, Any]]
     steps: list[Step]
-    rate: float = 0.6
+    start_ms: int
+    rate: float = 0.75
     skew: float = 5.0
     lag: float = 0.5
 
@@ -88,14 +94,16 @@ def _terms(chance: random.Random) -> dict[str, Any]:
 
 def _client_step(chance: random.Random, terms: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     keys = [limit["key"] for limit in terms["usageLimits"]]
-    kind = chance.choices(("take", "release", "consume"), (10, 6, 8 if keys else 0))[0]
+    kind = chance.choices(("take", "release", "consume"), (10, 8, 8 if keys else 0))[0]
     if kind == "consume":
         key = chance.choice(keys)
         most = 4 if key == "exports" else 40_000
-        return kind, {"key": key, "quantity": chance.randint(1, most)}
+        by_client = chance.random() < 0.2
+        return kind, {"key": key, "quantity": chance.randint(1, most), "client": by_client}
     given: dict[str, Any] = {"person": chance.randrange(PEOPLE)}
     if kind == "take":
         given["once"] = chance.random() < 0.3
+        given["client"] = chance.random() < 0.2
         given["borrows"] = "maxBorrowedSeats" in terms and chance.random() < 0.3
     return kind, given
 
@@ -141,5 +149,7 @@ def make(seed: str, length: int = 120) -> Story:
             kind, given = _vendor_step(chance, terms[of])
         else:
             actor, (kind, given) = "weather", _weather_step(chance)
-        steps.append(Step(round(at, 3), actor, kind, of, given, f"{seed} {number}"))
-    return Story(seed, terms, steps)
+        steps.append(Step(round(at, 3), actor, kind, of, given, f"{seed}-{number}"))
+    # Some cross the end of a month.
+    start = MONTH_END - chance.choice((30, 60, 300, 3_600, 500_000)) * 1000
+    return Story(seed, terms, steps, start)

@@ -26,11 +26,9 @@ from tests.support.tables import Crash
 
 SECOND = 1_000_000  # of the world's time, which counts microseconds
 READ_TIMEOUT = 3.0  # as the client has it: an answer that takes longer is lost
-LATE = (0.1, 4.0)  # seconds after which a request arrives that its sender has given up
 # Faults of a call, and how often each is drawn among them.
 FAULTS = {
     "lost": 6,  # it takes place, and its answer does not arrive
-    "late": 1,  # it takes place after the sender has given up
     "refused": 2,  # there is no connection; it does not take place
     "cut": 1,  # it does not take place, and nothing answers
     "throttled": 4,
@@ -42,11 +40,10 @@ FAULTS = {
     "crash after": 6,
     "slow": 2,
 }
-READS = frozenset({"GetItem", "BatchGetItem", "Query"})
 
 
-class Violation(AssertionError):
-    """Something is not as it must be."""
+class Violation(BaseException):
+    """Something is not as it must be. No handler may turn it into an answer."""
 
 
 class Plan:
@@ -79,15 +76,12 @@ class Process:
         self.modules: dict[str, Any] = {}
 
 
-NO_FAULTS = Plan("none", 0.0)
-
-
 class Task:
     """Something that runs: whose faults it meets, in which process it is, when it is killed."""
 
-    def __init__(self, run: Callable[[], None], hub: greenlet.greenlet) -> None:
+    def __init__(self, run: Callable[[], None], hub: greenlet.greenlet, plan: Plan) -> None:
         self.greenlet = greenlet.greenlet(run, hub)
-        self.plan = NO_FAULTS
+        self.plan = plan
         self.process: Process | None = None
         self.dies_at: int | None = None
 
@@ -105,11 +99,12 @@ class World:
         )
         self.task: Task | None = None
         self.slow_until = 0
-        self.late = 0  # requests that are still under way, although their senders have given up
         self.faulted = 0
         self.operations = 0
         self.kinds: Counter[str] = Counter()
         self.met: Counter[str] = Counter()
+        self._transacted: set[tuple[str, str]] = set()
+        self._calm = Plan(f"{seed} calm", 0.0)
         self._hub = greenlet.getcurrent()
         self._due: list[tuple[int, int, Task]] = []
         self._numbers = itertools.count()
@@ -123,7 +118,7 @@ class World:
 
     def spawn(self, run: Callable[[], None], after: float = 0.0) -> Task:
         """Begin a task, some seconds from now."""
-        task = Task(run, self._hub)
+        task = Task(run, self._hub, self._calm)
         self._push(task, self.now + int(after * SECOND))
         return task
 
@@ -196,17 +191,20 @@ class World:
         if self.now < self.slow_until or fault == "slow":
             latency *= plan.chance.uniform(20, 200)
             plan.fired["slow"] += 1
-        if fault in ("conflict", "partial") and operation in READS and operation != "BatchGetItem":
+        self._note_transaction(operation, payload)
+        if fault == "partial" and not operation.startswith("Batch"):
+            fault = "throttled"
+        if fault == "conflict" and not self._may_conflict(operation, payload):
             fault = "throttled"
         if fault and fault != "slow":
             plan.fired[fault] += 1
-        self._before(fault, operation, payload, plan)
+        self._before(fault)
         self.sleep(min(latency, 2 * READ_TIMEOUT) / 2)
         if fault == "throttled":
             return 400, {"__type": "x#ProvisionedThroughputExceededException"}
         if fault == "failed":
             return 500, {"__type": "x#InternalServerError"}
-        if fault == "conflict" and operation not in READS:
+        if fault == "conflict":
             return _conflict(operation, payload)
         answer = self._answer(operation, payload, fault, plan)
         self.sleep(min(latency, 2 * READ_TIMEOUT) / 2)
@@ -220,25 +218,32 @@ class World:
             return 500, {"__type": "x#InternalServerError"}
         return answer
 
-    def _before(self, fault: str, operation: str, payload: bytes, plan: Plan) -> None:
+    def _may_conflict(self, operation: str, payload: bytes) -> bool:
+        """Whether another transaction may be under way: on these items there have been some."""
+        if operation == "TransactWriteItems":
+            return True
+        if operation not in ("PutItem", "UpdateItem", "DeleteItem"):
+            return False
+        return _place(orjson.loads(payload)) in self._transacted
+
+    def _note_transaction(self, operation: str, payload: bytes) -> None:
+        if operation == "TransactWriteItems":
+            for action in orjson.loads(payload)["TransactItems"]:
+                [inner] = action.values()
+                self._transacted.add(_place(inner))
+
+    def _before(self, fault: str) -> None:
         if fault == "crash before":
             raise Crash
         if fault == "refused":
             self.sleep(0.01)
             raise ConnectionRefusedError
-        if fault == "late":
-            self.late += 1
-            self.spawn(lambda: self._arrive(operation, payload), plan.chance.uniform(*LATE))
-        if fault in ("late", "cut"):
+        if fault == "cut":
             self.sleep(READ_TIMEOUT)
             raise TimeoutError
 
-    def _arrive(self, operation: str, payload: bytes) -> None:
-        self.late -= 1
-        self.table.answer(operation, payload)
-
     def _answer(self, operation: str, payload: bytes, fault: str, plan: Plan) -> Answer:
-        if fault != "partial" or operation not in ("BatchGetItem", "BatchWriteItem"):
+        if fault != "partial":
             return self.table.answer(operation, payload)
         body = orjson.loads(payload)
         [(name, wanted)] = body["RequestItems"].items()
@@ -283,9 +288,13 @@ class World:
         return WorldClient(self)
 
 
+def _place(body: dict[str, Any]) -> tuple[str, str]:
+    """The key of the item that a write is about."""
+    key = body.get("Key") or body["Item"]
+    return key["pk"]["S"], key["sk"]["S"]
+
+
 def _conflict(operation: str, payload: bytes) -> Answer:
-    if operation == "BatchWriteItem":
-        return 400, {"__type": "x#ProvisionedThroughputExceededException"}
     if operation != "TransactWriteItems":
         return 400, {"__type": "x#TransactionConflictException"}
     reasons = [{"Code": "None"} for _ in orjson.loads(payload)["TransactItems"]]

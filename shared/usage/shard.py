@@ -102,7 +102,11 @@ def new_shard(key: Key, counter: Counter, share: int, change: Change) -> Put:
 def renew_shard(
     key: Key, shard: UsageShard, counter: Counter, share: int, change: Change
 ) -> Operation[Update]:
-    """New terms for a shard without an allocation, with a new log."""
+    """New terms for a shard without an allocation, with a new log.
+
+    It is refused if what the shard had used was reported since it was read: it would be reported
+    again, in the new period.
+    """
     dropped = yield from archive(key, shard.counter, change.now_ms)
     turning, values = rotation(shard.counter, dropped, change)
     names = {"#left": "left", "#status": "status", "#period": "period", "#zone": "timeZone"}
@@ -119,7 +123,14 @@ def renew_shard(
         set_and_remove(
             [turning, "recent = :empty", "#left = :share", "drawn = :share", *assignments], removals
         ),
-        "leaf = :leaf AND drawn = :zero AND attribute_not_exists(giving)",
+        "leaf = :leaf AND drawn = :zero AND toldSeq = :told AND attribute_not_exists(giving)",
         names,
-        {**values, **more, ":empty": {}, ":share": share, ":zero": 0},
+        {
+            **values,
+            **more,
+            ":empty": {},
+            ":share": share,
+            ":zero": 0,
+            ":told": shard.reported_seq,
+        },
     )

@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--operations", type=int, default=0, help="end after so many faulted ones")
     parser.add_argument("--minutes", type=float, default=0.0, help="end after so many minutes")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--no-story", action="store_true", help="make no small story of it")
     parser.add_argument("--story", type=Path, help="play this one")
     given = parser.parse_args()
     if not search.is_repeatable():
@@ -39,7 +40,7 @@ def main() -> int:
     for found, total in search.search(given.first, is_over, os.cpu_count() or 1):
         stories += 1
         if found.violation:
-            return _report(found)
+            return _report(found, is_made_small=not given.no_story)
         if time.monotonic() - last > 30:
             last = time.monotonic()
             print(f"  {total.faulted:,} operations met a fault, no violation", flush=True)
@@ -47,8 +48,10 @@ def main() -> int:
     return 0
 
 
-def _report(found: search.Found) -> int:
-    print(f"seed {found.seed}: {found.violation}")
+def _report(found: search.Found, *, is_made_small: bool) -> int:
+    print(f"seed {found.seed}: {found.violation.splitlines()[-1]}")
+    if not is_made_small:
+        return 1
     one = story.make(found.seed)
     if not search.play_story(one).violation:
         print("it does not fail again alone: look for what two stories share")

@@ -11,10 +11,11 @@ from local.dynamodb import DynamoDBLocal
 from shared import problems
 from shared.audit import Change
 from shared.dynamodb.client import DynamoDBClient
-from shared.dynamodb.keys import usage_key
-from shared.dynamodb.requests import Accepted, Pause, Transact
+from shared.dynamodb.keys import USAGE_SHARD_PREFIX, usage_key
+from shared.dynamodb.requests import Accepted, Pause, Refused, Transact, Update
 from shared.usage import allocation, consumption, sharded
 from shared.usage.counter import Counter, UsageTerms
+from shared.usage.shard import shard_of
 from shared.usage.terms import new_counter, terms_update, under_terms
 from tests.support.patching import patch_constant
 from tests.support.seats import NOW, NOW_MS, new_id
@@ -200,6 +201,40 @@ def test_a_period_begins_in_a_rush(engine: DynamoDBLocal, dynamodb: DynamoDBClie
     ]
     [ended] = [old for old, new in versions if old.period_number != new.period_number]
     assert (ended.used, ended.allocated) == (190, 0)
+
+
+def test_a_slow_request_reports_nothing_of_the_last_period(dynamodb: DynamoDBClient) -> None:
+    """It saw its shard before the others reported everything and began a period, and goes on then."""
+    clients = Clients(dynamodb, 300)
+    before = "before000001"
+    assert clients.consume(0, before, 7)
+    end = clients.gathered().period.end
+    assert end is not None
+    assert clients.consume(0, f"last{before[4:]}", 5)
+    clients.offset_ms = end * 1000 - NOW_MS + 10
+    shard = shard_of(f"last{before[4:]}")
+    keys = [f"late{number:08d}" for number in range(99)]
+    slow = next(key for key in keys if shard_of(key) == shard)
+    other = next(key for key in keys if shard_of(key) != shard)
+    operation = sharded.consume(*clients.limit, slow, 1, clients.change())
+    request: Any = next(operation)
+    while True:
+        reply = clients.reply_to(request)
+        is_shard = isinstance(request, Update) and request.key.pk.startswith(USAGE_SHARD_PREFIX)
+        request = operation.send(reply)
+        if is_shard:
+            assert isinstance(reply, Refused)
+            break
+    while clients.consume(1, other) is None:
+        clients.offset_ms += 1
+    while True:
+        try:
+            request = operation.send(clients.reply_to(request))
+        except StopIteration as done:
+            assert done.value.consumed.quantity == 1
+            break
+    counter = clients.gathered()
+    assert (counter.period.start, counter.used) == (end, 2)
 
 
 def test_one_request_from_sixteen_threads_consumes_once(dynamodb: DynamoDBClient) -> None:

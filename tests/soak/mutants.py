@@ -57,10 +57,16 @@ MUTANTS = (
         "CLOCK_GRACE = -30 ",
     ),
     Mutant(
-        "leases of a shard are never found to have expired",
-        "shared/seats/shard.py",
-        "def expired_keys(self, now: int)",
-        "def expired_keys(self, now: int, never: int = 10**9)",
+        "expired seats are freed although the shard has changed since it was read",
+        "shared/seats/writes.py",
+        'f"seq = :seen{effect.condition}"',
+        'f"attribute_exists(pk) AND :seen = :seen{effect.condition}"',
+    ),
+    Mutant(
+        "a denial is answered before it is on record",
+        "shared/seats/activation.py",
+        "yield from write_with_conflict_retry(record)",
+        "yield from ()",
     ),
     Mutant(
         "a denial whose answer was lost is counted twice",
@@ -76,7 +82,7 @@ MUTANTS = (
     ),
     Mutant(
         "what is left of a usage limit is not checked",
-        "shared/usage/counter.py",
+        "shared/usage/consumption.py",
         'ENOUGH_LEFT = "#left >= :quantity"',
         'ENOUGH_LEFT = "attribute_exists(#left)"',
     ),
@@ -130,10 +136,24 @@ MUTANTS = (
         "if False and not isinstance(",
     ),
     Mutant(
-        "denied attempts are added up each time a record comes",
-        "shared/history/rollups.py",
-        'f"SET #ttl = :ttl ADD a{name} :more{people}"',
-        'f"SET #ttl = :ttl ADD a{name} :more{people}"',
+        "denied attempts of one record are counted with those of the next",
+        "functions/notify/batch.py",
+        "counted[place] = max(number, counted.get(place, 0))",
+        "counted[place] = number + counted.get(place, 0)",
+    ),
+    Mutant(
+        "the report's mark of an entitlement is written after its history",
+        "functions/notify/batch.py",
+        "is_marked = yield from self._candidates.put(entitlement_id, meter, candidate_months(held))",
+        "yield from write_history(entitlement_id, meter, fold.aggregator, fold.latest)\n"
+        "        months = candidate_months(held)\n"
+        "        is_marked = yield from self._candidates.put(entitlement_id, meter, months)",
+    ),
+    Mutant(
+        "use that was reported is reported again in the next period",
+        "shared/usage/shard.py",
+        "drawn = :zero AND toldSeq = :told AND attribute_not_exists(giving)",
+        "drawn = :zero AND :told = :told AND attribute_not_exists(giving)",
     ),
     Mutant(
         "deliveries are given up when the table does not answer",
@@ -170,12 +190,6 @@ MUTANTS = (
         "shared/seats/reconcile.py",
         'condition = "tender = :me AND version = :version"',
         'condition = "attribute_exists(pk) AND :me = :me AND :version = :version"',
-    ),
-    Mutant(
-        "a part of a report is left out when its job comes again",
-        "functions/report/pipeline.py",
-        "PLACEHOLDER",
-        "PLACEHOLDER",
     ),
 )
 

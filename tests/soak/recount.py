@@ -53,9 +53,9 @@ def _check_events(play: "Play") -> None:
         if seats.erased:  # their events are gone from the table; those of the bus stay
             continue
         activated = found.get((event_types.SEAT_ACTIVATED, sold.id), Counter())
-        _equal(play, "activations with an event", activated.total(), len(seats.granted))
+        _equal(play, "activations with an event", activated.total(), seats.grants)
         ended = found.get((event_types.SEAT_DEACTIVATED, sold.id), Counter())
-        _equal(play, "ends with an event", ended.total(), len(seats.ended))
+        _equal(play, "ends with an event", ended.total(), seats.ends)
         denied = found.get((event_types.SEAT_DENIED, sold.id), Counter())
         on_record = play.checks.denied[sold.id, SEATS]
         _equal(play, "denials with an event", denied.total(), len(on_record))
@@ -174,7 +174,7 @@ def _check_report(play: "Play") -> None:
 def _of_seats(play: "Play", seats: Seats) -> dict[str, int]:
     denied = play.checks.denied[seats.id, SEATS]
     return {
-        "activations": len(seats.granted),
+        "activations": seats.grants,
         "activatedSeats": len({key for key, _ in seats.granted}),
         "overdraftSeats": len({key for (key, _), over in seats.granted.items() if over}),
         "deniedSeats": len(set(denied.values())),

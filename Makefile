@@ -19,7 +19,7 @@ install = $(1)/bin/$(PIP) requirements-uv.txt && \
 	|| $(1)/bin/$(PIP) $(2); }
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo console seed test soak check unit models faults volume integration concurrency conformance contract browser office chromium bench bench-report bench-portal bench-console bench-pool bench-client bench-peers screenshots scale lint format openapi docs lock build clients deploy redrive adopt smoke bootstrap-key clean
+.PHONY: help run demo console seed test soak million mutants check unit models faults volume integration concurrency conformance contract browser office chromium bench bench-report bench-portal bench-console bench-pool bench-client bench-peers screenshots scale lint format openapi docs lock build clients deploy redrive adopt smoke bootstrap-key clean
 
 help: ## List the commands
 	@grep -E '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' \
@@ -47,6 +47,14 @@ test: $(READY) $(VENV)-sam/.ready $(VENV)-checkov/.ready lint office chromium ##
 soak: $(READY) office chromium ## The sweeping tests, whole, for MINUTES=60
 	@$(BIN)/python -m local.dynamodb
 	@$(BIN)/python -m tools.soak --minutes $(or $(MINUTES),60) --first $(or $(FIRST),0)
+
+STORIES := PYTHONPATH=clients/python/src PYTHONHASHSEED=0 $(BIN)/python -m tests.soak
+
+million: $(READY) ## A million operations amid faults, as stories in a table in memory (FIRST=0: the first seed)
+	@$(STORIES) --operations 1000000 --first $(or $(FIRST),0)
+
+mutants: $(READY) ## Plant slips in the product: the stories must find each
+	@$(STORIES).mutants
 
 check: $(READY) lint ## What to run after every edit: style, types, unit tests
 	@$(BIN)/python -m local.dynamodb >/dev/null

@@ -1,9 +1,10 @@
-"""`make soak`: the sweeping tests with other seeds in every round, for so many minutes.
+"""`make soak`: stories amid faults, and the sweeping tests with other seeds in every round.
 
-`make test` takes samples of what is swept here. Each round has its own part of the fault points
-of the long sweeps, so that eight rounds meet every one, all of the short ones, other seeds, and
-the models with more and other examples. It stops at the first failure, and says how to repeat
-that round alone.
+Half of the minutes are for stories (see `tests/soak`), whose seeds begin at a million times the
+first round, half for the tests. `make test` takes samples of what is swept here. Each round has
+its own part of the fault points of the long sweeps, so that eight rounds meet every one, all of the
+short ones, other seeds, and the models with more and other examples. It stops at the first
+failure, and says how to repeat that round alone.
 """
 
 import argparse
@@ -33,7 +34,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--first", type=int, default=0, help="the number of the first round")
     given = parser.parse_args()
-    started, number = time.monotonic(), given.first
+    _play(given.minutes / 2, given.first * 1_000_000)
+    started, number = time.monotonic() - given.minutes * 30, given.first
     while number == given.first or time.monotonic() - started < given.minutes * 60:
         began = time.monotonic()
         command = [sys.executable, "-m", "pytest", "--numprocesses", "auto", "--dist", "loadfile"]
@@ -49,6 +51,18 @@ def main() -> None:
             sys.exit(f"repeat it with: make soak MINUTES=0 FIRST={number}")
         number += 1
     print(f"{number - given.first} rounds without a failure")
+
+
+def _play(minutes: float, first: int) -> None:
+    """Play stories for so long; end here if one ends badly, which says how to repeat it."""
+    if minutes <= 0:
+        return
+    paths = os.pathsep.join((str(ROOT), str(ROOT / "clients/python/src")))
+    command = [sys.executable, "-m", "tests.soak", "--minutes", str(minutes), "--first", str(first)]
+    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONHASHSEED": "0"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from math import inf
 from typing import Any, NamedTuple
 
@@ -60,7 +61,13 @@ class Outcome(NamedTuple):
 
     def plus(self, other: "Outcome") -> "Outcome":
         """Of both."""
-        return Outcome(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))  # type: ignore[arg-type]
+        return Outcome(
+            self.operations + other.operations,
+            self.faulted + other.faulted,
+            self.kinds + other.kinds,
+            self.met + other.met,
+            self.answers + other.answers,
+        )
 
 
 @contextmanager
@@ -124,7 +131,7 @@ class Play:
 
     def _conduct(self) -> None:
         self.product.start()
-        for number, terms in enumerate(self.story.terms):
+        for number, terms in enumerate(deepcopy(self.story.terms)):
             self.sold.append(self._sell(number, terms))
         self._add_webhook()
         self.product.rate = self.story.rate

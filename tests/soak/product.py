@@ -6,7 +6,6 @@ import random
 import zlib
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from types import ModuleType
 from typing import Any
 
 from functions.deliver import deliveries
@@ -119,7 +118,7 @@ class InTurn:
         return function(*given)
 
 
-def _fresh(name: str) -> ModuleType:
+def _fresh(name: str) -> Any:
     """A module of its own: what it remembers is remembered by one process."""
     spec = importlib.util.find_spec(name)
     assert spec is not None

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shared import report_links
@@ -92,10 +93,8 @@ def _pages(play: "Play", route: str, path: dict[str, str]) -> list[dict[str, Any
     found: list[dict[str, Any]] = []
     query = {"limit": "100"}
     while True:
-        asked = dict(query)
-        status, page = play.ask(
-            lambda asked=asked: event(route, path, query=asked), "end", rate=0.0
-        )
+        asked = partial(event, route, path, query=dict(query))
+        status, page = play.ask(asked, "end", rate=0.0)
         assert status == 200, page
         found += page["items"]
         if not page["nextPageToken"]:
@@ -165,7 +164,8 @@ def _check_report(play: "Play") -> None:
             _equal(play, "the report's seats", found, wanted)
             if not sold.seats.is_pool:
                 _equal(play, "the report's peak", shown["seats"]["peak"], sold.seats.most)
-        elif wanted["overdraftSeats"] or wanted["deniedAttempts"]:
+        # In a pool a seat may be marked by totals that are a moment old (docs/guides/seats.md).
+        elif wanted["deniedAttempts"] or (wanted["overdraftSeats"] and not sold.seats.is_pool):
             play.checks.fail(f"the seats of {sold.id} are not in the report: {wanted}")
         for of in shown["usage"]:
             _check_counted(play, sold, of)

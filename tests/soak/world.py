@@ -252,7 +252,7 @@ class World:
         kept = plan.chance.randrange(len(entries))
         left = entries[kept:]
         body["RequestItems"] = {name: {"Keys": entries[:kept]} if is_read else entries[:kept]}
-        status, answer = 200, {"Responses": {}} if is_read else {}
+        status, answer = 200, dict[str, Any]({"Responses": {}} if is_read else {})
         if kept:
             status, answer = self.table.answer(operation, orjson.dumps(body))
         undone = {name: {"Keys": left} if is_read else left}
@@ -272,7 +272,7 @@ class World:
         time.time = lambda: self._process_time() / SECOND
         time.time_ns = lambda: self._process_time() * 1000
         time.monotonic = lambda: self.now / SECOND
-        time.sleep = self.sleep
+        time.sleep = self.sleep  # type: ignore[assignment]
         os.urandom = self._entropy.randbytes
         random._urandom = self._entropy.randbytes  # type: ignore[attr-defined]
         random.seed(self._entropy.random())

@@ -1,6 +1,5 @@
 """Take a seat, renew a seat: `POST /v1/entitlements/{entitlementId}/activations`."""
 
-import os
 from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
 
@@ -26,7 +25,7 @@ from shared.seats.pending import ActivationResult
 from shared.seats.seat_usage import PoolSeatsView
 from shared.seats.shard import SeatShard, lease_expiry
 
-_grant_ids = GrantIds(salt=os.urandom(1)[0])
+_grant_ids = GrantIds()
 
 
 class ActivationView(TypedDict):

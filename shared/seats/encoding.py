@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 import re
 from typing import NamedTuple
 
@@ -75,16 +76,19 @@ class GrantIds:
     """Makes grant ids: they increase within a process, and are unique in practice across processes.
 
     The last two digits differ by process, so that two processes which read the same millisecond
-    make different ids.
+    make different ids. They are drawn with the first id, so that processes which are restored from
+    one snapshot differ; `salt` gives them.
     """
 
-    def __init__(self, salt: int) -> None:
-        self._salt = salt % 100
+    def __init__(self, salt: int | None = None) -> None:
+        self._salt = salt
         self._last = 0
 
     def next(self, now_ms: int) -> int:
         """The id of a grant at `now_ms`."""
-        grant_id = (now_ms - EPOCH * 1000) * 100 + self._salt
+        if self._salt is None:
+            self._salt = os.urandom(1)[0]
+        grant_id = (now_ms - EPOCH * 1000) * 100 + self._salt % 100
         if grant_id <= self._last:
             grant_id = self._last + 100
         self._last = grant_id

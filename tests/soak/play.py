@@ -438,7 +438,7 @@ class Play:
 
     def _of_processes(self, step: Step) -> list[Any]:
         found = self.product.all_processes()
-        return random.Random(step.seed).sample(found, max(1, len(found) // 3))
+        return random.Random(step.seed).sample(found, -(-len(found) // 3))
 
     def _cut(self, step: Step, sold: Sold) -> None:
         for process in self._of_processes(step):

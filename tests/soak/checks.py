@@ -15,7 +15,8 @@ from tests.soak.memory_table import Write
 from tests.soak.world import SECOND, Violation, World
 
 GRACE = 5.0  # seconds by which clocks may differ
-# For so long a pool may not find a seat that was released: its index lags (docs/guides/seats.md).
+# For so long a pool may not find a seat that was released or moved: its index lags
+# (docs/guides/seats.md).
 POOL_LAG = 6.0
 
 
@@ -63,6 +64,7 @@ class Seats:
         self.evicted: Counter[str] = Counter()  # seat keys that the vendor is about to release
         self.is_ending = False  # it is deleted, or its validity ends
         self.is_pool = False
+        self.moved_at = -inf  # when seats or allocations of a pool were last moved
         self.is_changing = False  # the vendor changes its terms
         self.is_timed = is_timed  # its overdraft may last for a time only
         self.full_at = -inf
@@ -155,7 +157,7 @@ class Checks:
         seats = self.seats.get(entitlement_id)
         if seats is None:
             return
-        seats.is_pool = True
+        seats.is_pool, seats.moved_at = True, self.world.now
         # While a change is asked for, it may not have arrived here yet.
         if write.new is not None and "isPending" not in write.new and not seats.is_changing:
             seats.caps.settle(self.world.now)
@@ -238,6 +240,8 @@ class Checks:
         if seats.is_timed:
             return
         since -= int(POOL_LAG * SECOND) if seats.is_pool else 0
+        if seats.is_pool and seats.moved_at >= since:
+            return
         least = min(seats.caps.among(since))
         if seats.full_at < since and seats.live(since) < least:
             self.fail(f"denied although {seats.live(since)} of {least} seats were held")

@@ -120,7 +120,6 @@ class Checks:
         self.usage: dict[tuple[str, str], Usage] = {}
         # Denials on record: the request, by entitlement, meter, and seat or request key.
         self.denied: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
-        self.creations: Counter[str] = Counter()
         world.table._watch = self.watch
 
     def fail(self, what: str) -> None:
@@ -148,8 +147,6 @@ class Checks:
                 self._pool_changed(entitlement_id_of(pk), write)
             elif pk.startswith("DENIAL#"):
                 self._denied(write)
-            elif pk.startswith("EXTERNAL_ID#") and write.old is None and write.new is not None:
-                self.creations[pk] += 1
         for entitlement_id in touched:
             self._seats_changed(self.seats[entitlement_id])
 

@@ -1,6 +1,5 @@
 """A story is played: actors call the product until they have an answer, and all is checked."""
 
-import itertools
 import json
 import random
 from collections import Counter, defaultdict
@@ -12,7 +11,6 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from shared import aws, observability, signed_tokens
 from shared.api.routes import ROUTES
 from shared.dynamodb.keys import SEATS
 from shared.seats.encoding import parse_activation_id, seat_key
@@ -23,7 +21,6 @@ from tests.soak.product import Product
 from tests.soak.recount import check_evidence
 from tests.soak.story import Step, Story
 from tests.soak.world import SECOND, Plan, World
-from tests.support import requests
 from tests.support.patching import patch_constant
 from tests.support.requests import event
 
@@ -80,17 +77,6 @@ def small_sizes() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Metrics are not written, and requests are numbered from the beginning."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(requests, "unique_numbers", itertools.count(1))
-        patch.setattr(signed_tokens, "_known", {})
-        patch.setattr(observability, "count", lambda _: None)
-        patch.setattr(observability, "flush", lambda: None)
-        yield
-
-
 def cap_of(seat_count: int, overdraft: dict[str, Any]) -> float:
     """The hard cap of so many seats."""
     return inf if overdraft["type"] == "unlimited" else seat_count + int(overdraft["value"])
@@ -109,8 +95,6 @@ class Play:
         self.acting = 0
         self.answers: Counter[str] = Counter()
         self.ended: Outcome | None = None
-        self._keys = itertools.count()
-        self.chance = random.Random(f"play {story.seed}")
 
     def run(self) -> Outcome:
         """Play it to its end.
@@ -118,14 +102,12 @@ class Play:
         Raises:
             Violation: something is not as it must be.
         """
-        kept = aws.client
-        with self.world.in_force(), _quiet():
+        with self.world.in_force(), self.product.in_force():
             try:
                 self.world.spawn(self._conduct)
                 self.world.run(lambda: self.ended is not None)
             finally:
                 self.world.stop()
-                aws.client = kept
         assert self.ended is not None
         return self.ended
 

@@ -1,19 +1,23 @@
 """The product in a world: its functions as warm processes, and what drives them as AWS does."""
 
 import importlib.util
+import itertools
 import json
 import random
 import zlib
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
+
+import pytest
 
 from functions.deliver import deliveries
 from functions.notify.batch import Batch
 from functions.notify.publisher import Publisher
 from functions.notify.report_candidates import ReportCandidates
 from functions.report.pipeline import Work, queue_at
-from shared import aws
+from shared import aws, observability, signed_tokens
 from shared.api import app
 from shared.api.auth import hash_key
 from shared.api.routes import ROUTES
@@ -22,6 +26,7 @@ from shared.dynamodb.requests import Unavailable
 from tests.soak.memory_table import Write, stream_record
 from tests.soak.services import REPORTS_URL, URL, Sender, Services
 from tests.soak.world import SECOND, Plan, Process, World
+from tests.support import requests
 from tests.support.notifier import QUIET_MS
 from tests.support.reports import NO_MAIL, MemoryStore
 from tests.support.requests import BOOTSTRAP_KEY
@@ -44,6 +49,7 @@ TIMEOUTS = {
 }
 STREAM_SHARDS = 4
 STREAM_RETRIES = 10
+MOST_IDLE = 20  # seconds that a reader waits at most while there is nothing to read
 # Only these are in the event source's filter.
 READ = (
     "LEDGER#",
@@ -138,13 +144,11 @@ class Product:
         self.store = MemoryStore()
         self.received: dict[str, Counter[str]] = {}
         self.is_closing = False
-        self.errors: list[str] = []
         self._skew = skew
         self._processes: dict[str, list[Process]] = {}
         self._numbers = Counter[str]()
         self._streams: list[list[int]] = [[] for _ in range(STREAM_SHARDS)]
         self._read_to = 0
-        self._flying = 0
         self.given_up: list[dict[str, Any]] = []
         self.poisoned = 0
 
@@ -277,14 +281,16 @@ class Product:
         chance = random.Random(f"stream {shard} {self.world.chance.random()}")
         waiting = self._streams[shard]
         before: list[int] = []
-        tries = 0
+        tries = idle = 0
         most = 100
         while True:
             self.world.sleep(chance.uniform(0.02, 0.5))
             self._take_stream()
             if not waiting:
-                self.world.sleep(chance.uniform(0.0, 4.0))
+                idle = min(idle + 1, MOST_IDLE)
+                self.world.sleep(chance.uniform(0.0, idle))
                 continue
+            idle = 0
             batch = _reordered(waiting[: min(most, chance.randint(1, 40))], chance, self._pk)
             if before and chance.random() < 0.1:
                 batch = [*before, *batch]
@@ -329,13 +335,15 @@ class Product:
     def read_queue(self, url: str, deliver: Callable[[list[dict[str, Any]]], list[str]]) -> None:
         """The reader of a queue; `deliver` returns the ids of messages that have to come again."""
         chance = random.Random(f"{url} {self.world.chance.random()}")
-        queue = self.services.queues[url]
+        queue, idle = self.services.queues[url], 0
         while True:
             self.world.sleep(chance.uniform(0.1, 1.0))
             due = [each for each in queue if each[0] <= self.world.now]
             if not due:
-                self.world.sleep(chance.uniform(0.0, 5.0))
+                idle = min(idle + 1, MOST_IDLE)
+                self.world.sleep(chance.uniform(0.0, idle))
                 continue
+            idle = 0
             most = 1 if url == REPORTS_URL else chance.randint(1, 10)
             batch = chance.sample(due, min(len(due), most))
             for each in batch:
@@ -394,11 +402,22 @@ class Product:
 
     # --- All of it --------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Begin the drivers. The services stand in for AWS from now on."""
-        aws.client = self.services.client  # type: ignore[assignment]
+    @contextmanager
+    def in_force(self) -> Iterator[None]:
+        """Within this context, the services of the world stand in for AWS and for the network."""
         sender = type("WorldSender", (Sender,), {"world": self.world, "received": self.received})
-        vars(deliveries).update(WebhookSender=sender, asyncio=InTurn)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(requests, "unique_numbers", itertools.count(1))
+            patch.setattr(signed_tokens, "_known", {})
+            patch.setattr(observability, "count", lambda _: None)
+            patch.setattr(observability, "flush", lambda: None)
+            patch.setattr(aws, "client", self.services.client)
+            patch.setattr(deliveries, "WebhookSender", sender)
+            patch.setattr(deliveries, "asyncio", InTurn)
+            yield
+
+    def start(self) -> None:
+        """Begin the drivers."""
         for shard in range(STREAM_SHARDS):
             self.world.spawn(lambda shard=shard: self.read_stream(shard))  # type: ignore[misc]
         self.world.spawn(lambda: self.read_queue(URL, self._deliver_messages))

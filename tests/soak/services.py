@@ -21,7 +21,6 @@ class Services:
     def __init__(self, world: World) -> None:
         self._world = world
         self.events: dict[str, dict[str, Any]] = {}  # by id
-        self.times: Counter[str] = Counter()  # how often each was sent
         # Of each queue: when a message is due, its number, the message.
         self.queues: dict[str, list[tuple[int, int, dict[str, Any]]]] = {URL: [], REPORTS_URL: []}
         self._count = 0
@@ -34,7 +33,6 @@ class Services:
             event = json.loads(entry["Detail"])
             known = self.events.setdefault(event["id"], event)
             assert known["type"] == event["type"], "one id for two events"
-            self.times[event["id"]] += 1
 
         refused = self._send("events", Entries, take)
         results = [

@@ -56,7 +56,9 @@ class Plan:
         self._at: dict[int, str] = {}
         if self.chance.random() < rate:
             for _ in range(self.chance.choice((1, 1, 1, 2, 3))):
-                call = min(int(self.chance.expovariate(0.5)), 60)
+                # Most operations make few calls, a batch of the stream makes dozens.
+                spread = self.chance.choice((1.2, 1.2, 0.08))
+                call = int(self.chance.expovariate(spread))
                 self._at[call] = self.chance.choices(list(FAULTS), list(FAULTS.values()))[0]
 
     def draw(self) -> str:

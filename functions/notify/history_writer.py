@@ -30,9 +30,9 @@ from shared.dynamodb.requests import (
     Pause,
     Put,
     Query,
-    Refused,
     Transact,
     Update,
+    Value,
     send,
 )
 from shared.history import queries, rollups
@@ -166,15 +166,28 @@ def _write_buckets(
         previous = start
         bucket = buckets[start]
         key = usage_bucket_key(entitlement_id, meter, bucket_name(start))
-        condition, bound = "", dict[str, Any]()
-        if start == newest:
-            condition = "attribute_not_exists(pk)"
-            if seen and seen.start == start:
-                condition, bound = "seq = :seen", {":seen": seen.seq}
-        reply = yield from send(Put(key, bucket.to_item(following), condition, values=bound))
-        if isinstance(reply, Refused):
+        write = Put(key, bucket.to_item(following))
+        if seen and seen.start == start:
+            write = _if_as_seen(write, seen)
+        elif start == newest:
+            write = write._replace(condition="attribute_not_exists(pk)")
+        if not isinstance((yield from send(write)), Accepted):
             return False
     return True
+
+
+def _if_as_seen(write: Put, bucket: UsageBucket) -> Put:
+    """A write that is refused unless a bucket is as it was read.
+
+    A reader that goes on leaves another `seq`. One that folds again because a change came late
+    leaves the same one, and fewer changes that are missing.
+    """
+    missing: list[Value] = [list(each) for each in bucket.missing]
+    return write._replace(
+        condition="seq = :seen AND #missing = :missing",
+        names={"#missing": "missing"},
+        values={":seen": bucket.seq, ":missing": missing},
+    )
 
 
 def stored_changes(
@@ -229,7 +242,10 @@ def ended_episode_view(
 def rebuild(
     entitlement_id: str, meter: str, first_seq: int, triggered: Triggered, quiet_ms: int
 ) -> Operation[UsageBucket]:
-    """Fold again from before a change that came late; the change records have everything."""
+    """Fold again from before a change that came late; the change records have everything.
+
+    It is done again if another reader began the next bucket meanwhile: there the change is missing.
+    """
     for attempt in range(1, ROUNDS + 1):
         latest = yield from queries.latest_bucket(entitlement_id, meter)
         assert latest is not None  # it said that the change was missing
@@ -262,7 +278,9 @@ def rebuild(
         if start:  # another may follow it now
             folded.buckets.setdefault(start.start, start)
         if (yield from _write_buckets(entitlement_id, meter, folded, latest, is_recount=True)):
-            return rebuilt
+            newest = yield from queries.latest_bucket(entitlement_id, meter)
+            if newest is None or newest.start == rebuilt.start or not newest.is_missing(first_seq):
+                return rebuilt
         yield from send(Pause(attempt))
     raise LostRace("history kept changing")
 

@@ -17,7 +17,7 @@ from local.dynamodb import DynamoDBLocal
 from shared.api.schemas.events import EVENTS
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import SEAT_SHARD_PREFIX, SEATS, Key, change_key, episode_key
-from shared.dynamodb.requests import Item
+from shared.dynamodb.requests import Item, Put, Request
 from shared.events import types as event_types
 from shared.history import queries
 from shared.history.changes import COUNTS, ChangeRecord
@@ -37,7 +37,13 @@ from tests.support.life import (
 )
 from tests.support.notifier import QUIET_MS, Notifier, Recorder
 from tests.support.sampling import IS_SOAK, sampled
-from tests.support.tables import Crash, delete_table, faulty_client, open_client
+from tests.support.tables import (
+    Crash,
+    delete_table,
+    faulty_client,
+    interrupted_client,
+    open_client,
+)
 
 SEEDS = (0, 7) if IS_SOAK else (7,)
 
@@ -145,6 +151,39 @@ def test_records_that_were_given_up_and_come_late(clean: Clean) -> None:
     assert {e for e in sent(notifier.recorder) if e[1] not in may_differ} == {
         e for e in sent(clean.recorder) if e[1] not in may_differ
     }
+
+
+@pytest.mark.parametrize("number", range(24) if IS_SOAK else range(0, 24, 6))
+def test_a_record_comes_late_while_the_next_one_is_read(clean: Clean, number: int) -> None:
+    """A redrive beside the stream: what one folds again, the other must not write over."""
+    records = clean.life.records
+    changes = [place for place, record in enumerate(records) if is_change(record)]
+    lost, following = changes[10 + 2 * number], changes[13 + 2 * number]
+    name = clean.life.copy()
+    dynamodb = open_client(clean.life.url, name)
+    kept = [record for place, record in enumerate(records) if place != lost]
+    Notifier(dynamodb).deliver_all(kept[: following - 1], 10)
+    came: list[bool] = []
+
+    def before(_: int, request: Request[Any]) -> None:
+        is_history = isinstance(request, Put) and request.key.pk.startswith("HISTORY#")
+        if is_history and not came:
+            came.append(True)
+            Notifier(dynamodb).deliver_all([records[lost]])
+
+    slow = interrupted_client(clean.life.url, name, before)
+    Notifier(slow).deliver_all([records[following]])
+    Notifier(dynamodb).deliver_all(kept[following:], 10)
+    assert came
+    left, right = without_details(effects(clean.life.url, name)), without_details(clean.effects)
+    assert left == right
+    delete_table(clean.life.url, name)
+
+
+def is_change(record: dict[str, Any]) -> bool:
+    """Whether it is of a new version of the seats."""
+    image = record["dynamodb"]
+    return is_page(record) and image["NewImage"]["seq"] != image.get("OldImage", {}).get("seq")
 
 
 def is_page(record: dict[str, Any]) -> bool:

@@ -126,8 +126,14 @@ MUTANTS = (
     Mutant(
         "history is written although another reader was ahead",
         "functions/notify/history_writer.py",
-        'condition, bound = "seq = :seen", {":seen": seen.seq}',
-        "pass",
+        'condition="seq = :seen AND #missing = :missing"',
+        'condition="attribute_exists(#missing) AND :seen = :seen AND :missing = :missing"',
+    ),
+    Mutant(
+        "what was folded again because of a late change is written over",
+        "functions/notify/history_writer.py",
+        'condition="seq = :seen AND #missing = :missing"',
+        'condition="seq = :seen AND attribute_exists(#missing) AND :missing = :missing"',
     ),
     Mutant(
         "the totals of a pool are written over those of another reader",

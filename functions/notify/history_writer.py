@@ -159,20 +159,29 @@ def _write_buckets(
     if seen and seen.start < newest:
         buckets.setdefault(seen.start, seen)  # it is not the latest any more, and may expire
     previous = None
+
+    def put(start: int, following: int | None) -> Put:
+        key = usage_bucket_key(entitlement_id, meter, bucket_name(start))
+        return Put(key, buckets[start].to_item(following))
+
     for start, following in pairwise((*sorted(buckets), None)):
         assert start is not None
-        if previous is not None:
-            yield from rollups.write(entitlement_id, meter, previous, start)
-        previous = start
-        bucket = buckets[start]
-        key = usage_bucket_key(entitlement_id, meter, bucket_name(start))
-        write = Put(key, bucket.to_item(following))
+        write = put(start, following)
         if seen and seen.start == start:
             write = _if_as_seen(write, seen)
         elif start == newest:
             write = write._replace(condition="attribute_not_exists(pk)")
-        if not isinstance((yield from send(write)), Accepted):
+        together: Put | Transact = write
+        if previous is not None:
+            yield from rollups.write(entitlement_id, meter, previous, start)
+            if not is_recount:
+                # What follows says of the one before that it lacks what that lacked when it was
+                # read. It must not have been mended since.
+                before = _if_as_seen(put(previous, start), buckets[previous])
+                together = Transact((before, write))
+        if not isinstance((yield from send(together)), Accepted):
             return False
+        previous = start
     return True
 
 

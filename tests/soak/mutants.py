@@ -19,7 +19,7 @@ from tools import ROOT
 NEEDED = ("benchmarks", "clients", "functions", "local", "shared", "tests", "tools")
 FILES = ("template.yaml", "openapi.json", "VERSION", "pyproject.toml", "docs/data-model.md")
 # A mutant has to be found within so many faulted operations.
-MOST_OPERATIONS = 60_000
+MOST_OPERATIONS = 40_000
 
 
 class Mutant(NamedTuple):

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tests.soak.play import Play, Sold
 
 QUARTER_MS = 900_000
+# Events that are not on an entitlement's list (docs/guides/events-and-webhooks.md).
+NOT_LISTED = ("entitlement.seat.", event_types.USAGE_DENIED)
 REPORT_ROUNDS = 400  # of ten seconds: an hour
 SWEPT = 150.0  # seconds after which the sweep has freed a lease that has ended
 E = "/v1/entitlements"
@@ -34,6 +36,8 @@ def check_evidence(play: "Play") -> None:
         if not sold.seats.is_ending:
             _check_holders(play, sold)
             _check_usage(play, sold)
+            if not sold.seats.erased:
+                _check_records(play, sold)
     _check_report(play)
 
 
@@ -122,6 +126,27 @@ def _check_usage(play: "Play", sold: "Sold") -> None:
         counted = sum(period["usage"]["used"] for period in periods)
         wanted = sum(usage.accepted.values()) + sum(usage.corrections.values())
         _equal(play, f"use of {limit['key']}", counted, wanted)
+
+
+def _check_records(play: "Play", sold: "Sold") -> None:
+    """Every change of seats is on record, and every event of the entitlement in its list."""
+    prefix = f"CHANGES#{sold.id}#0000"
+    kinds = Counter(
+        seat["kind"]
+        for key, item in play.world.table.items.items()
+        if key.pk == prefix
+        for seat in item["seats"]
+    )
+    _equal(play, "activations on record", kinds["activated"], sold.seats.grants)
+    route = f"GET {E}/{{entitlementId}}/events"
+    listed = {each["id"] for each in _pages(play, route, {"entitlementId": sold.id})}
+    sent = {
+        name
+        for name, event in play.product.services.events.items()
+        if event["data"].get("entitlementId") == sold.id
+        and not event["type"].startswith(NOT_LISTED)
+    }
+    _equal(play, "events that are not listed", sorted(sent - listed), [])
 
 
 def _made(play: "Play", what: str, body: dict[str, Any]) -> dict[str, Any]:

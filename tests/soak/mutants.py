@@ -57,12 +57,6 @@ MUTANTS = (
         "CLOCK_GRACE = -30 ",
     ),
     Mutant(
-        "expired seats are freed although the shard has changed since it was read",
-        "shared/seats/writes.py",
-        'f"seq = :seen{effect.condition}"',
-        'f"attribute_exists(pk) AND :seen = :seen{effect.condition}"',
-    ),
-    Mutant(
         "a denial is answered before it is on record",
         "shared/seats/activation.py",
         "yield from write_with_conflict_retry(record)",
@@ -117,25 +111,6 @@ MUTANTS = (
         "pass",
     ),
     Mutant(
-        "history is written before the records of its changes",
-        "functions/notify/batch.py",
-        "yield from write_changes(entitlement_id, meter, fold.changes.values())",
-        "yield from write_history(entitlement_id, meter, fold.aggregator, fold.latest)\n"
-        "        yield from write_changes(entitlement_id, meter, fold.changes.values())",
-    ),
-    Mutant(
-        "history is written although another reader was ahead",
-        "functions/notify/history_writer.py",
-        'condition="seq = :seen AND #missing = :missing"',
-        'condition="attribute_exists(#missing) AND :seen = :seen AND :missing = :missing"',
-    ),
-    Mutant(
-        "what was folded again because of a late change is written over",
-        "functions/notify/history_writer.py",
-        'condition="seq = :seen AND #missing = :missing"',
-        'condition="seq = :seen AND attribute_exists(#missing) AND :missing = :missing"',
-    ),
-    Mutant(
         "the totals of a pool are written over those of another reader",
         "functions/notify/seat_totals.py",
         "if is_new and not isinstance(",
@@ -148,36 +123,28 @@ MUTANTS = (
         "counted[place] = number + counted.get(place, 0)",
     ),
     Mutant(
-        "the report's mark of an entitlement is written after its history",
-        "functions/notify/batch.py",
-        "is_marked = yield from self._candidates.put(entitlement_id, meter, candidate_months(held))",
-        "yield from write_history(entitlement_id, meter, fold.aggregator, fold.latest)\n"
-        "        months = candidate_months(held)\n"
-        "        is_marked = yield from self._candidates.put(entitlement_id, meter, months)",
+        "a conflict of transactions is taken for success",
+        "shared/dynamodb/client.py",
+        'if codes <= {"None", "TransactionConflict"}:\n                return Conflicted()',
+        'if codes <= {"None", "TransactionConflict"}:\n                return Accepted()',
     ),
     Mutant(
-        "use that was reported is reported again in the next period",
-        "shared/usage/shard.py",
-        "drawn = :zero AND toldSeq = :told AND attribute_not_exists(giving)",
-        "drawn = :zero AND :told = :told AND attribute_not_exists(giving)",
+        "an internal error of DynamoDB is not tried again",
+        "shared/dynamodb/client.py",
+        "if status < 500 and code not in _RETRIED and not is_throttled:",
+        "if code not in _RETRIED - {'InternalServerError'} and not is_throttled:",
     ),
     Mutant(
-        "deliveries are given up when the table does not answer",
-        "functions/deliver/deliveries.py",
-        'return [record["messageId"] for record in records]',
-        "return []",
+        "a denied request of a usage limit is not on record",
+        "shared/usage/consumption.py",
+        "yield from record_denial(entitlement_id, usage, key, quantity, current, change)",
+        "yield from ()",
     ),
     Mutant(
         "a webhook that failed is not sent again",
         "functions/deliver/deliveries.py",
         "wait = None if attempt.is_success else next_wait(step, attempt)",
         "wait = None",
-    ),
-    Mutant(
-        "two entitlements get the same id of the vendor's",
-        "functions/manage/external_ids.py",
-        'Put(external_id_key(new), item, "attribute_not_exists(pk)")',
-        "Put(external_id_key(new), item)",
     ),
     Mutant(
         "a period's use goes on into the next one",
@@ -190,12 +157,6 @@ MUTANTS = (
         "shared/seats/reconcile.py",
         "if pool.unallocated < 0 and not (yield from self._take_back_allocation(pool)):",
         "if False and not (yield from self._take_back_allocation(pool)):",
-    ),
-    Mutant(
-        "the lock of a pool is not checked when its shards are changed",
-        "shared/seats/reconcile.py",
-        'condition = "tender = :me AND version = :version"',
-        'condition = "attribute_exists(pk) AND :me = :me AND :version = :version"',
     ),
 )
 

@@ -94,8 +94,6 @@ _THROTTLED = frozenset(
         "ThrottlingException",
     }
 )
-# The system's: processes that are restored from one snapshot have the same state of `random`.
-_chance = random.SystemRandom()
 _RETRIED = _THROTTLED | {
     "InternalServerError",
     "ItemCollectionSizeLimitExceededException",
@@ -389,4 +387,4 @@ def _is_throttled(answer: Mapping[str, Any]) -> bool:
 
 def backoff_seconds(attempt: int, longest: float = LONGEST_WAIT) -> float:
     """Full jitter: a random wait up to 25 ms, 50 ms, 100 ms, ... and never above the longest."""
-    return _chance.uniform(0, min(longest, 0.025 * 2 ** min(attempt - 1, 20))) if attempt else 0.0
+    return random.uniform(0, min(longest, 0.025 * 2 ** min(attempt - 1, 20))) if attempt else 0.0

@@ -34,9 +34,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--first", type=int, default=0, help="the number of the first round")
     given = parser.parse_args()
-    _play(given.minutes / 2, given.first * 1_000_000)
-    started, number = time.monotonic() - given.minutes * 30, given.first
-    while number == given.first or time.monotonic() - started < given.minutes * 60:
+    half = given.minutes / 2
+    _play(half, given.first * 1_000_000)
+    started, number = time.monotonic(), given.first
+    while number == given.first or time.monotonic() - started < half * 60:
         began = time.monotonic()
         command = [sys.executable, "-m", "pytest", "--numprocesses", "auto", "--dist", "loadfile"]
         done = subprocess.run(

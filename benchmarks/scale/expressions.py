@@ -123,13 +123,13 @@ class _Reader:
         test = _TESTS[self.take()]
         self.take("(")
         path = self.take()
-        given: Operand = lambda *_: None  # noqa: E731
+        given: Operand | None = None
         if self.peek() == ",":
             self.take()
             given = self.operand()
         self.take(")")
         return lambda item, names, values: test(
-            _look(item, path, names), given(item, names, values)
+            _look(item, path, names), given(item, names, values) if given else None
         )
 
     def single(self) -> Condition:

@@ -175,8 +175,8 @@ def _write_buckets(
         if previous is not None:
             yield from rollups.write(entitlement_id, meter, previous, start)
             if not is_recount:
-                # What follows says of the one before that it lacks what that lacked when it was
-                # read. It must not have been mended since.
+                # The ranges that are missing are carried on to the next bucket. So the one
+                # before it must not have been folded again since it was read.
                 before = _if_as_seen(put(previous, start), buckets[previous])
                 together = Transact((before, write))
         if not isinstance((yield from send(together)), Accepted):
@@ -188,8 +188,8 @@ def _write_buckets(
 def _if_as_seen(write: Put, bucket: UsageBucket) -> Put:
     """A write that is refused unless a bucket is as it was read.
 
-    A reader that goes on leaves another `seq`. One that folds again because a change came late
-    leaves the same one, and fewer changes that are missing.
+    A reader that goes on writes another `seq`. One that folds again because a change came late
+    writes the same one, and fewer ranges that are missing.
     """
     missing: list[Value] = [list(each) for each in bucket.missing]
     return write._replace(

@@ -80,7 +80,7 @@ class Seats:
 
     def live(self, at: float) -> int:
         """Seats that are held, in doubt too, at a time of the world."""
-        return sum(_ends(value) + 2 * GRACE + GRACE > at / SECOND for value in self.held.values())
+        return sum(_ends(value) + 3 * GRACE > at / SECOND for value in self.held.values())
 
 
 def _ends(value: int) -> float:
@@ -92,13 +92,12 @@ def _ends(value: int) -> float:
 class Usage:
     """One usage limit: what was accepted, by the key of the request."""
 
-    def __init__(self, cap: float, *, is_sharded: bool, is_monthly: bool) -> None:
+    def __init__(self, cap: float, *, is_monthly: bool) -> None:
         self.caps = Caps(cap)
         self.accepted: dict[str, int] = {}
         self.open: dict[str, int] = {}  # asked for, and not answered yet
         self.corrections: dict[str, int] = {}
         self.open_corrections: dict[str, int] = {}
-        self.is_sharded = is_sharded
         self.is_monthly = is_monthly  # a period may have begun since
 
     def most(self) -> int:
@@ -120,7 +119,7 @@ class Checks:
         self.usage: dict[tuple[str, str], Usage] = {}
         # Denials on record: the request, by entitlement, meter, and seat or request key.
         self.denied: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
-        world.table._watch = self.watch
+        world.table.watch = self.watch
 
     def fail(self, what: str) -> None:
         """Something is not as it must be.

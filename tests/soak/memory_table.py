@@ -1,6 +1,6 @@
 """A table in memory that speaks DynamoDB's wire protocol: semantics of one, and no time.
 
-`tests/models/test_memory_table.py` sends the requests of a busy life to it and to Amazon's own
+`tests/models/test_memory_table.py` sends the requests of busy stories to it and to Amazon's own
 engine, and compares every answer. An index shows a change when it is due; the stream is a list.
 """
 
@@ -109,7 +109,7 @@ class MemoryTable:
             each["IndexName"]: _Index(each) for each in properties["GlobalSecondaryIndexes"]
         }
         self._tokens: set[str] = set()
-        self._now, self._lag, self._watch = now, lag, watch
+        self._now, self._lag, self.watch = now, lag, watch
 
     def answer(self, operation: str, payload: bytes) -> Answer:
         """The status and the body of the answer to a request."""
@@ -224,7 +224,7 @@ class MemoryTable:
                 index.note(write, now + self._lag())
             if write.old != write.new:
                 self.stream.append(write)
-        self._watch(writes)
+        self.watch(writes)
 
     def _single(self, verb: str, body: Mapping[str, Any]) -> Answer:
         is_met, write = self._change(verb, body)

@@ -9,6 +9,7 @@ from copy import deepcopy
 from math import inf
 from typing import Any, NamedTuple
 
+import overdraft
 import pytest
 
 from shared.api.routes import ROUTES
@@ -141,14 +142,9 @@ class Play:
             process.cut_until = 0
         for number in range(SETTLES):
             product.tick()
-            for _ in range(400):
-                if product.is_drained:
-                    break
-                if not any(product._streams):
-                    product.redrive()
-                world.sleep(5)
+            product.finish()
             world.sleep(60)
-            if product.is_drained and not self._unfinished() and number >= SETTLES_AT_LEAST:
+            if product.finish() and not self._unfinished() and number >= SETTLES_AT_LEAST:
                 return
             if self._waits():
                 world.sleep(600)
@@ -215,7 +211,7 @@ class Play:
             is_sharded = limit["limit"] >= 100_000
             most = cap_of(limit["limit"], limit["overdraftLimit"])
             self.checks.usage[entitlement_id, limit["key"]] = Usage(
-                most, is_sharded=is_sharded, is_monthly=limit["resetSchedule"] == "monthly"
+                most, is_monthly=limit["resetSchedule"] == "monthly"
             )
             if is_sharded:
                 client.execute(sharded.start_sharding((entitlement_id, limit["key"])))
@@ -236,8 +232,20 @@ class Play:
             getattr(self, f"_{step.kind}")(step, self.sold[step.of])
         self.acting -= 1
 
+    def _call(
+        self,
+        step: Step,
+        sold: Sold,
+        request: Callable[[], dict[str, Any]],
+        by_client: Callable[[overdraft.Overdraft], Any],
+    ) -> tuple[int, Any]:
+        """Send a request, or have the Python client make its call, as the step says."""
+        if step.given["byClient"]:
+            return through_client(self, sold, step.seed, by_client)
+        return self.ask(request, step.seed)
+
     def _take(self, step: Step, sold: Sold) -> None:
-        seat_id = f"{step.actor.replace(' ', '')}-{step.given['person']}@acme.example"
+        seat_id = _person(step.actor, step)
         key, seats = seat_key(sold.id, seat_id), sold.seats
         body: dict[str, Any] = {"seatId": seat_id, "attributes": {"device": "pc"}}
         if step.given["borrows"]:
@@ -247,14 +255,12 @@ class Play:
         path = {"entitlementId": sold.id}
         since, held = self.world.now, seats.grant_of(key)
         seats.may_begin[key] += 1
-        if step.given["client"]:
-            status, answer = through_client(
-                self, sold, step.seed, lambda client: client.take(seat_id)
-            )
-        else:
-            status, answer = self.ask(
-                lambda: event(route, path, body, key=sold.key, headers=headers), step.seed
-            )
+        status, answer = self._call(
+            step,
+            sold,
+            lambda: event(route, path, body, key=sold.key, headers=headers),
+            lambda client: client.take(seat_id),
+        )
         seats.may_begin[key] -= 1
         if status in (200, 201):
             answered, grant_id = parse_activation_id(answer["activationId"])
@@ -267,7 +273,7 @@ class Play:
             self.checks.denied_seat(seats, key, since, held)
 
     def _release(self, step: Step, sold: Sold) -> None:
-        seat_id = f"{step.actor.replace(' ', '')}-{step.given['person']}@acme.example"
+        seat_id = _person(step.actor, step)
         known = self.activations[step.of, seat_id]
         if not known:
             return
@@ -288,30 +294,17 @@ class Play:
         key, quantity = step.given["key"], step.given["quantity"]
         usage = self.checks.usage[sold.id, key]
         name = f"use-{step.seed}"
-        route, path = (
-            f"POST {E}/{{entitlementId}}/usage/{{key}}",
-            {"entitlementId": sold.id, "key": key},
-        )
+        route = f"POST {E}/{{entitlementId}}/usage/{{key}}"
+        path, body = {"entitlementId": sold.id, "key": key}, {"quantity": quantity}
+        headers = {"idempotency-key": name}
         since, most = self.world.now, usage.most()
         usage.open[name] = quantity
-        if step.given["client"]:
-            status, answer = through_client(
-                self,
-                sold,
-                step.seed,
-                lambda client: client.consume(key, quantity, request_key=name),
-            )
-        else:
-            status, answer = self.ask(
-                lambda: event(
-                    route,
-                    path,
-                    {"quantity": quantity},
-                    key=sold.key,
-                    headers={"idempotency-key": name},
-                ),
-                step.seed,
-            )
+        status, answer = self._call(
+            step,
+            sold,
+            lambda: event(route, path, body, key=sold.key, headers=headers),
+            lambda client: client.consume(key, quantity, request_key=name),
+        )
         if status == 200:
             if answer["quantity"] != quantity:
                 self.checks.fail(f"{quantity} were asked for, {answer['quantity']} answered")
@@ -401,14 +394,14 @@ class Play:
         self.ask(lambda: event(route, path), step.seed)
 
     def _erase(self, step: Step, sold: Sold) -> None:
-        seat_id = f"client{step.given['client']}-{step.given['person']}@acme.example"
+        seat_id = _person(step.given["of"], step)
         key = seat_key(sold.id, seat_id)
         sold.seats.erased.add(key)
         route, path = f"POST {E}/{{entitlementId}}/seats/erase", {"entitlementId": sold.id}
         self.ask(lambda: event(route, path, {"seatId": seat_id}), step.seed)
 
     def _evict(self, step: Step, sold: Sold) -> None:
-        seat_id = f"client{step.given['client']}-{step.given['person']}@acme.example"
+        seat_id = _person(step.given["of"], step)
         key = seat_key(sold.id, seat_id)
         sold.seats.evicted[key] += 1
         route, path = f"POST {E}/{{entitlementId}}/seats/release", {"entitlementId": sold.id}
@@ -439,10 +432,15 @@ class Play:
         """Idle processes end; the next requests begin with cold ones."""
         for process in self._of_processes(step):
             if not process.is_busy:
-                self.product._processes[process.function].remove(process)
+                self.product.end(process)
 
     def _poison(self, step: Step, sold: Sold) -> None:
         self.product.poison()
+
+
+def _person(client: str, step: Step) -> str:
+    """The seat id of the person of a step, who belongs to a client."""
+    return f"{client.replace(' ', '')}-{step.given['person']}@acme.example"
 
 
 def _is_repeated(answer: tuple[int, Any]) -> bool:

@@ -17,6 +17,7 @@ from functions.notify.batch import Batch
 from functions.notify.publisher import Publisher
 from functions.notify.report_candidates import ReportCandidates
 from functions.report.pipeline import Work, queue_at
+from local.adapt import read_template
 from shared import aws, observability, signed_tokens
 from shared.api import app
 from shared.api.auth import hash_key
@@ -25,7 +26,7 @@ from shared.clock import now_ms
 from shared.dynamodb.requests import Unavailable
 from tests.soak.memory_table import Write, stream_record
 from tests.soak.services import REPORTS_URL, URL, Sender, Services
-from tests.soak.world import SECOND, Plan, Process, World
+from tests.soak.world import SECOND, Plan, Process, Violation, World
 from tests.support import requests
 from tests.support.notifier import QUIET_MS
 from tests.support.reports import NO_MAIL, MemoryStore
@@ -37,36 +38,32 @@ ENVIRONMENT = {
     "API_KEY_REQUESTS_PER_MINUTE": "1000000000",
     "LICENSE_KEY_REQUESTS_PER_MINUTE": "1000000000",
 }
-# Seconds after which Lambda ends an invocation, as in the template.
-TIMEOUTS = {
-    "activate": 15,
-    "consume": 15,
-    "release": 55,
-    "manage": 28,
-    "notify": 60,
-    "deliver": 60,
-    "report": 900,
+_TEMPLATE = read_template()
+_FUNCTIONS = {
+    "activate": "Activate",
+    "consume": "Consume",
+    "release": "Release",
+    "manage": "Entitlements",
+    "notify": "Notify",
+    "deliver": "Deliver",
+    "report": "Report",
 }
+# Seconds after which Lambda ends an invocation.
+TIMEOUTS: dict[str, int] = {
+    function: _TEMPLATE["Resources"][name]["Properties"].get(
+        "Timeout", _TEMPLATE["Globals"]["Function"]["Timeout"]
+    )
+    for function, name in _FUNCTIONS.items()
+}
+_STREAM = _TEMPLATE["Resources"]["Notify"]["Properties"]["Events"]["Stream"]["Properties"]
+STREAM_RETRIES: int = _STREAM["MaximumRetryAttempts"]
 STREAM_SHARDS = 4
-STREAM_RETRIES = 10
 MOST_IDLE = 20  # seconds that a reader waits at most while there is nothing to read
-# Only these are in the event source's filter.
-READ = (
-    "LEDGER#",
-    "SUM#",
-    "USAGE#",
-    "DENIAL#",
-    "WEBHOOK_REQUEST#",
-    "REPORT#",
-    "FOLLOWUP#",
-    "TRUE_UP#",
-    "SEAT_REQUEST#",
-    "SCHEDULED#",
-    "EXPIRY#",
-    "CLOCK#",
-    "ENTITLEMENT#",
-    "WEBHOOKS",
-    "HEARTBEAT",
+[_FILTER] = _STREAM["FilterCriteria"]["Filters"]
+# The beginnings of the keys that the filter lets through.
+READ = tuple(
+    each if isinstance(each, str) else each["prefix"]
+    for each in json.loads(_FILTER["Pattern"])["dynamodb"]["Keys"]["pk"]["S"]
 )
 POISON = {
     "eventName": "MODIFY",
@@ -146,11 +143,9 @@ class Product:
         self.is_closing = False
         self._skew = skew
         self._processes: dict[str, list[Process]] = {}
-        self._numbers = Counter[str]()
         self._streams: list[list[int]] = [[] for _ in range(STREAM_SHARDS)]
         self._read_to = 0
-        self.given_up: list[dict[str, Any]] = []
-        self.poisoned = 0
+        self._given_up: list[int] = []
 
     # --- Processes --------------------------------------------------------------------------------
 
@@ -190,6 +185,10 @@ class Product:
             return self.world.chance.choice(idle)
         return self._start(function)
 
+    def end(self, process: Process) -> None:
+        """A process ends, and forgets what it knew."""
+        self._processes[process.function].remove(process)
+
     def all_processes(self) -> list[Process]:
         return [each for many in self._processes.values() for each in many]
 
@@ -205,16 +204,14 @@ class Product:
             with self.world.operation(name, plan, process, TIMEOUTS[function]):
                 return work(process)
         except Crash:
-            self._processes[function].remove(process)
+            self.end(process)
             raise
         finally:
             process.is_busy = False
 
     def plan(self, name: str, rate: float | None = None) -> Plan:
         """The faults of the next operation of this name."""
-        self._numbers[name] += 1
-        seed = f"{name} {self._numbers[name]} {self.world.chance.random()}"
-        return Plan(seed, self.rate if rate is None else rate)
+        return Plan(f"{name} {self.world.chance.random()}", self.rate if rate is None else rate)
 
     # --- The API ----------------------------------------------------------------------------------
 
@@ -254,7 +251,6 @@ class Product:
     def poison(self) -> None:
         """A record that nothing can read."""
         self._streams[self.world.chance.randrange(STREAM_SHARDS)].append(-1)
-        self.poisoned += 1
 
     def _deliver_batch(self, numbers: list[int], plan: Plan) -> int | None:
         """A batch of the stream; the position from which it has to come again, None if nowhere."""
@@ -295,7 +291,7 @@ class Product:
             if before and chance.random() < 0.1:
                 batch = [*before, *batch]
             try:
-                failed = self._deliver_batch(batch, self.plan("stream", self.rate))
+                failed = self._deliver_batch(batch, self.plan("stream"))
             except Crash:
                 failed, most = 0, max(1, min(most, len(batch)) // 2)
             done = batch if failed is None else batch[:failed]
@@ -312,7 +308,7 @@ class Product:
                 if given_up in waiting:
                     waiting.remove(given_up)
                 if given_up >= 0:
-                    self.given_up.append(self._record(given_up))
+                    self._given_up.append(given_up)
                 tries, most = 0, 100
 
     def _pk(self, number: int) -> str:
@@ -320,15 +316,13 @@ class Product:
 
     def redrive(self) -> None:
         """What was given up comes again, one by one, as `make redrive` sends it."""
-        while self.given_up:
-            record = self.given_up.pop(0)
-            number = int(record["dynamodb"]["SequenceNumber"]) - 1
+        while self._given_up:
+            number = self._given_up.pop(0)
             for _ in range(20):
-                try:
-                    if self._deliver_batch([number], self.plan("stream", 0.0)) is None:
-                        break
-                except Crash:
-                    continue
+                if self._deliver_batch([number], self.plan("stream", 0.0)) is None:
+                    break
+            else:
+                raise Violation(f"a record of {self._pk(number)} is never processed")
 
     # --- The queue and the schedules --------------------------------------------------------------
 
@@ -424,12 +418,20 @@ class Product:
         self.world.spawn(lambda: self.read_queue(REPORTS_URL, self._do_jobs))
         self.world.spawn(self.keep_time)
 
-    @property
-    def is_drained(self) -> bool:
-        """Whether the stream and the queue have nothing that is due."""
-        self._take_stream()
-        is_read = not any(self._streams) and not self.given_up
-        return is_read and not any(self.services.queues.values())
+    def finish(self) -> bool:
+        """Wait until the stream and the queues are empty; whether they are.
+
+        What was given up comes again once the stream has been read.
+        """
+        for _ in range(400):
+            self._take_stream()
+            is_read = not any(self._streams)
+            if is_read and not self._given_up and not any(self.services.queues.values()):
+                return True
+            if is_read:
+                self.redrive()
+            self.world.sleep(5)
+        return False
 
 
 def _reordered(numbers: list[int], chance: random.Random, pk_of: Callable[[int], str]) -> list[int]:

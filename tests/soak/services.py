@@ -68,12 +68,8 @@ class Services:
         assert 1 <= len(entries) <= 10
         assert self._world.task is not None
         plan = self._world.task.plan
-        fault = plan.draw()
-        if fault:
-            plan.fired[fault] += 1
+        fault = plan.meet()
         self._world.sleep(0.005)
-        if fault == "crash before":
-            raise Crash
         if fault in ("refused", "cut"):
             raise ConnectTimeoutError(endpoint_url=service)
         refused = set()
@@ -104,13 +100,8 @@ class Sender:
 
     async def post(self, url: str, event: dict[str, Any], *_: Any) -> Attempt:
         assert self.world.task is not None
-        plan = self.world.task.plan
-        fault, at = plan.draw(), now_ms()
-        if fault:
-            plan.fired[fault] += 1
+        fault, at = self.world.task.plan.meet(), now_ms()
         self.world.sleep(0.02)
-        if fault == "crash before":
-            raise Crash
         if fault in ("refused", "cut"):
             return Attempt(at, 20, None, "cannot connect")
         if fault in ("throttled", "failed"):

@@ -99,11 +99,11 @@ def _client_step(chance: random.Random, terms: dict[str, Any]) -> tuple[str, dic
         key = chance.choice(keys)
         most = 4 if key == "exports" else 40_000
         by_client = chance.random() < 0.2
-        return kind, {"key": key, "quantity": chance.randint(1, most), "client": by_client}
+        return kind, {"key": key, "quantity": chance.randint(1, most), "byClient": by_client}
     given: dict[str, Any] = {"person": chance.randrange(PEOPLE)}
     if kind == "take":
         given["once"] = chance.random() < 0.3
-        given["client"] = chance.random() < 0.2
+        given["byClient"] = chance.random() < 0.2
         given["borrows"] = "maxBorrowedSeats" in terms and chance.random() < 0.3
     return kind, given
 
@@ -120,7 +120,8 @@ def _vendor_step(chance: random.Random, terms: dict[str, Any]) -> tuple[str, dic
             changes["overdraftSeatLimit"] = _absolute(chance.choice((0, 1, 3)))
         return kind, changes
     if kind in ("erase", "evict"):
-        return kind, {"client": chance.randrange(CLIENTS), "person": chance.randrange(PEOPLE)}
+        client = f"client {chance.randrange(CLIENTS)}"
+        return kind, {"of": client, "person": chance.randrange(PEOPLE)}
     if kind == "correct":
         return kind, {"quantity": chance.choice((-2, -1, 1))}
     return kind, {"number": chance.randint(1, 30)}
@@ -128,7 +129,7 @@ def _vendor_step(chance: random.Random, terms: dict[str, Any]) -> tuple[str, dic
 
 def _weather_step(chance: random.Random) -> tuple[str, dict[str, Any]]:
     kind = chance.choice(("slow", "cut", "jump", "poison", "crash"))
-    return kind, {"seconds": chance.choice((1, 5, 20)), "draw": chance.random()}
+    return kind, {"seconds": chance.choice((1, 5, 20))}
 
 
 def make(seed: str, length: int = 120) -> Story:

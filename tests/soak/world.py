@@ -17,6 +17,7 @@ from typing import Any
 
 import greenlet
 import orjson
+import pytest
 
 from local.dynamodb import table_properties
 from shared.aws_json import Credentials
@@ -65,6 +66,19 @@ class Plan:
         """The fault of the next call, or nothing."""
         number, self.calls = self.calls, self.calls + 1
         return self._at.get(number, "")
+
+    def meet(self) -> str:
+        """The same, of a call that meets it as it is. The process may end before it.
+
+        Raises:
+            Crash.
+        """
+        fault = self.draw()
+        if fault:
+            self.fired[fault] += 1
+        if fault == "crash before":
+            raise Crash
+        return fault
 
 
 class Process:
@@ -118,17 +132,15 @@ class World:
     def now_ms(self) -> int:
         return self.now // 1000
 
-    def spawn(self, run: Callable[[], None], after: float = 0.0) -> Task:
-        """Begin a task, some seconds from now."""
-        task = Task(run, self._hub, self._calm)
-        self._push(task, self.now + int(after * SECOND))
-        return task
+    def spawn(self, run: Callable[[], None]) -> None:
+        """Begin a task."""
+        self._push(Task(run, self._hub, self._calm), self.now)
 
     def _push(self, task: Task, at: int) -> None:
         heapq.heappush(self._due, (at, next(self._numbers), task))
 
-    def run(self, is_over: Callable[[], bool] = lambda: False) -> None:
-        """Let tasks run until there are none, or until it is over.
+    def run(self, is_over: Callable[[], bool]) -> None:
+        """Let tasks run until it is over.
 
         Raises:
             Violation: a task found one.
@@ -269,21 +281,17 @@ class World:
     @contextmanager
     def in_force(self) -> Iterator[None]:
         """Within this context the process's time, pauses and chance are this world's."""
-        kept = (time.time, time.time_ns, time.monotonic, time.sleep, os.urandom, random.getstate())
-        kept_random = random._urandom  # type: ignore[attr-defined]
-        time.time = lambda: self._process_time() / SECOND
-        time.time_ns = lambda: self._process_time() * 1000
-        time.monotonic = lambda: self.now / SECOND
-        time.sleep = self.sleep  # type: ignore[assignment]
-        os.urandom = self._entropy.randbytes
-        random._urandom = self._entropy.randbytes  # type: ignore[attr-defined]
-        random.seed(self._entropy.random())
-        try:
+        state = random.getstate()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(time, "time", lambda: self._process_time() / SECOND)
+            patch.setattr(time, "time_ns", lambda: self._process_time() * 1000)
+            patch.setattr(time, "monotonic", lambda: self.now / SECOND)
+            patch.setattr(time, "sleep", self.sleep)
+            patch.setattr(os, "urandom", self._entropy.randbytes)
+            patch.setattr(random, "_urandom", self._entropy.randbytes)
+            random.seed(self._entropy.random())
             yield
-        finally:
-            time.time, time.time_ns, time.monotonic, time.sleep, os.urandom, state = kept
-            random.setstate(state)
-            random._urandom = kept_random  # type: ignore[attr-defined]
+        random.setstate(state)
 
     def client(self) -> DynamoDBClient:
         """A client of the table, for one process."""

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import urllib3
-from overdraft import Activation, Denied, Overdraft, Seat
+from overdraft import Activation, Denied, Overdraft, Retry, Seat
 from overdraft.models import Seats
 from overdraft.vendor import Vendor
 from rich.console import Console, Group
@@ -65,6 +65,8 @@ SEED = 1
 QUIET_SECONDS = 3
 PATIENCE_SECONDS = 30
 TRIES = 3
+# A machine may be slow, and everything of the stack runs on it.
+RETRY = Retry(attempts=12, timeout=30, total=120)
 REPORT_FILE = ROOT / ".local/report.html"
 
 
@@ -543,7 +545,7 @@ def main() -> None:
     """The whole demo; ends with exit code 1 when a count does not agree."""
     with some_stack() as details, Receiver() as receiver:
         url, api = details["apiUrl"], Api(details["apiUrl"], f"Bearer {details['apiKey']}")
-        vendor = Vendor(url, details["apiKey"])
+        vendor = Vendor(url, details["apiKey"], retry=RETRY)
         terms: Any = {**DEMO_ENTITLEMENT, "leasePeriod": LEASE}
         entitlement_id = vendor.create_entitlement(terms)["entitlementId"]
         key = vendor.create_license_key(entitlement_id, {"name": "demo"})["key"]
@@ -554,7 +556,7 @@ def main() -> None:
             f"  {PEOPLE} people, 100 seats purchased, hard cap 120;"
             f" one hour takes {SECONDS_PER_HOUR:.0f} s\n"
         )
-        with Overdraft(url, key, stores=False, offline="deny") as client:
+        with Overdraft(url, key, stores=False, offline="deny", retry=RETRY) as client:
             day = Day(vendor, client, entitlement_id)
             live_through(day, Console())
             print("\n  waiting for the last events ...")

@@ -51,8 +51,10 @@ def demo_day(api: Api, stack: Stack) -> Iterator[tuple[Sold, demo.Day]]:
     """The demo's day, lived through more quickly."""
     body = {**DEMO_ENTITLEMENT, "leasePeriod": "PT1H"}
     sold = Sold(api, api.expect(201, "POST", "/v1/entitlements", body)["entitlementId"])
-    vendor = Vendor(stack.api_url, stack.bootstrap_key)
-    client = Overdraft(stack.api_url, sold.license_key, stores=False, offline="deny")
+    vendor = Vendor(stack.api_url, stack.bootstrap_key, retry=demo.RETRY)
+    client = Overdraft(
+        stack.api_url, sold.license_key, stores=False, offline="deny", retry=demo.RETRY
+    )
     day = demo.Day(vendor, client, sold.id)
     kept, demo.SECONDS_PER_HOUR = demo.SECONDS_PER_HOUR, 2.0
     try:

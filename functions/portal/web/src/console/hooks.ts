@@ -1,12 +1,12 @@
 // Small hooks that several pages use.
 
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useState } from "preact/hooks";
 import { session, watchSession } from "./session";
 
 /** Who is signed in; null: nobody. */
 export function useSession() {
   const [, redraw] = useState(0);
-  useEffect(() => watchSession(() => redraw((n) => n + 1)), []);
+  useLayoutEffect(() => watchSession(() => redraw((n) => n + 1)), []);
   return session();
 }
 

@@ -5,7 +5,7 @@ import "../colors.css";
 import "../graph.css";
 import "./console.css";
 import { render } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useState } from "preact/hooks";
 import { applyAccent } from "../color";
 import { vendorName } from "../dom";
 import { locale } from "../language";
@@ -140,7 +140,8 @@ function Console({ problem }: { problem: string }) {
       }),
     [],
   );
-  useEffect(() => {
+  // Before the first paint: a key that is pressed as soon as the page is seen counts.
+  useLayoutEffect(() => {
     const onKey = (event: KeyboardEvent) => {
       if (event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey) || !session())
         return;

@@ -1,7 +1,7 @@
 // Where somebody is: `#/entitlements/ent_1/people?search=ann`. It stays in the fragment, which no
 // browser sends: names that are searched for are in no log.
 
-import { useEffect, useState } from "preact/hooks";
+import { useLayoutEffect, useState } from "preact/hooks";
 
 export interface Place {
   /** The parts of the path. */
@@ -45,7 +45,8 @@ export function go(address: string, replace = false): void {
 /** Where somebody is now. */
 export function usePlace(): Place {
   const [place, set] = useState(current);
-  useEffect(() => {
+  // Before the first paint: what changes right after it is not missed.
+  useLayoutEffect(() => {
     const onChange = () => set(current());
     addEventListener("hashchange", onChange);
     return () => removeEventListener("hashchange", onChange);

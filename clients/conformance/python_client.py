@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import sys
 import threading
 from collections.abc import Callable
@@ -139,7 +140,7 @@ class Program:
 
     def run(self) -> None:
         """Do what is asked for, until there is no more input."""
-        for line in sys.stdin:
+        while line := _next_line():
             given = json.loads(line)
             self.ms = given["time"]
             names = {"makeKey": "make_key", "changes": "take_changes"}
@@ -149,6 +150,16 @@ class Program:
                 answer({"result": None})
             else:
                 answer(outcome(action, given))
+
+
+def _next_line() -> str:
+    """The next line of input, nothing at its end.
+
+    Python handles a signal that comes just before a wait after it: so each wait is short.
+    """
+    while not select.select([sys.stdin], [], [], 1.0)[0]:
+        pass
+    return sys.stdin.readline()
 
 
 def outcome(action: Callable[[dict[str, Any]], Any], given: dict[str, Any]) -> dict[str, Any]:

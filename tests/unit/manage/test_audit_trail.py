@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from shared.clock import from_rfc3339_ms
 from tests.unit.conftest import Api
 
 E = "/v1/entitlements/{entitlementId}"
@@ -109,9 +110,8 @@ def test_everything_that_the_api_changes_is_on_record(api: Api) -> None:
             "api_key.revoked",
         ]
     )
-    assert [each["at"] for each in everything] == sorted(
-        (each["at"] for each in everything), reverse=True
-    )
+    times = [from_rfc3339_ms(each["at"]) for each in everything]
+    assert times == sorted(times, reverse=True)
     secrets = (key["key"], link["url"].partition("#")[2], hook["secret"], api_key["key"])
     assert not any(secret in json.dumps(everything) for secret in secrets)
 

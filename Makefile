@@ -106,6 +106,9 @@ bench-portal: $(READY) chromium ## Measure the portal's page on the local stack:
 bench-console: $(READY) chromium ## Measure the console with 10,000 entitlements, on a slow phone
 	@POWERTOOLS_LOG_LEVEL=CRITICAL $(BIN)/python -m benchmarks.console
 
+bench-growth: $(READY) ## Measure what calls read with 1,000 to 100,000 entitlements (about a quarter of an hour)
+	@$(BIN)/python -m benchmarks.growth
+
 bench-pool: $(READY) ## Measure how fresh the sum of a large pool is, on the local stack
 	@$(BIN)/python -m benchmarks.freshness
 

@@ -6,9 +6,19 @@ from collections import Counter as Tally
 from collections.abc import Iterator
 
 from benchmarks.scale import chart
-from benchmarks.scale.designs import OWNER, Design, Outcome, Textbook
+from benchmarks.scale.designs import OWNER, PROCESSES, Design, Outcome, Textbook
 from benchmarks.scale.engine import Engine, Process
-from benchmarks.scale.run import SECONDS, SEED, START_MS, Load, Result, at_once, table_of
+from benchmarks.scale.run import (
+    SECONDS,
+    SEED,
+    START_MS,
+    STORM_RATES,
+    STORM_SECONDS,
+    Load,
+    Result,
+    at_once,
+    table_of,
+)
 from shared import problems
 from shared.audit import Change
 from shared.dynamodb.keys import Key, usage_key, usage_shard_key
@@ -56,6 +66,11 @@ class OneCounter(Design):
 
     name = "one counter"
 
+    def __init__(self, purchased: int, cap: int) -> None:
+        super().__init__(purchased, cap)
+        self._memories = [sharded.LimitCache() for _ in range(PROCESSES)]
+        self._requests = 0
+
     def _terms(self) -> UsageTerms:
         return UsageTerms(self.purchased, self.cap, "monthly", "UTC", "active", 0, None)
 
@@ -71,8 +86,14 @@ class OneCounter(Design):
         rest = random.Random(person).randbytes(6)
         return base64.urlsafe_b64encode(now_ms.to_bytes(6) + rest).decode()
 
+    def _cache(self) -> sharded.LimitCache:
+        """That of the process that has the next request."""
+        self._requests += 1
+        return self._memories[self._requests % len(self._memories)]
+
     def _consume(self, key: str, change: Change) -> Operation[consumption.Outcome]:
-        return (yield from consumption.consume(*LIMIT, key, 1, change))
+        overload = self._cache().overload(LIMIT)
+        return (yield from consumption.consume(*LIMIT, key, 1, change, overload=overload))
 
     def take(self, person: int, now_ms: int) -> Operation[Outcome]:
         """As the function `consume` does it."""
@@ -103,14 +124,9 @@ class OneCounter(Design):
 
 
 class Parts(OneCounter):
-    """The same limit, sharded, in 400 processes that know of it."""
+    """The same limit, sharded, in processes that know of it."""
 
     name = "parts"
-
-    def __init__(self, purchased: int, cap: int) -> None:
-        super().__init__(purchased, cap)
-        self._memories = [sharded.LimitCache() for _ in range(400)]
-        self._requests = 0
 
     def items(self) -> list[tuple[Key, Item]]:
         """The counter, as it is when a rush has been noticed."""
@@ -118,9 +134,7 @@ class Parts(OneCounter):
         return [(key, {**item, "parts": SHARDS, "drawn": 0, "holds": 0})]
 
     def _consume(self, key: str, change: Change) -> Operation[consumption.Outcome]:
-        self._requests += 1
-        cache = self._memories[self._requests % len(self._memories)]
-        return (yield from sharded.consume(*LIMIT, key, 1, change, cache=cache))
+        return (yield from sharded.consume(*LIMIT, key, 1, change, cache=self._cache()))
 
 
 DESIGNS: tuple[type[Design], ...] = (TextbookCounter, OneCounter, Parts)
@@ -170,11 +184,29 @@ def end(rate: float) -> Tally[str]:
     return load.outcomes
 
 
+def storm(kind: type[OneCounter], rate: float) -> Result:
+    """Requests for a limit that is used up."""
+    load = Requests(kind(2_000, 4_000), rate, seconds=STORM_SECONDS)
+    load.warm_up = STORM_SECONDS / 2
+    if not isinstance(load.design, Parts):
+        for person in range(-4_000, 0):
+            at_once(load.engine, load.design.take(person, START_MS - 1))
+    load.env.process(load.arrive())
+    load.env.run()
+    on_record = sum(item["attempts"] for item in load.engine.items.values() if "attempts" in item)
+    assert on_record == load.denied, f"{load.denied} were denied, {on_record} are on record"
+    assert OneCounter.consumed(load.engine) == 4_000
+    return load.result("storm", 0)
+
+
 def results() -> Iterator[Result]:
     """Every run."""
     for kind in DESIGNS:
         for rate in RATES[kind.name]:
             yield rush(kind, rate)
+    for counted in (OneCounter, Parts):
+        for rate in STORM_RATES:
+            yield storm(counted, rate)
 
 
 def main() -> None:

@@ -36,6 +36,7 @@ from shared.seats.terms import SeatTerms, new_shard_put
 
 ROUNDS = 10
 OWNER = "ent_scale"
+PROCESSES = 400
 Outcome = str  # granted, held, denied, released, gave up
 
 
@@ -146,7 +147,7 @@ class OneShard(Design):
         self._grant_ids = GrantIds(salt=1)
         self._grants: dict[int, str] = {}
         self._is_at_limit = False
-        self._memories = [PoolCache()]
+        self._memories = [PoolCache() for _ in range(PROCESSES)]
         self._requests = 0
 
     def _terms(self) -> SeatTerms:
@@ -199,7 +200,7 @@ class OneShard(Design):
 
 
 class Shards(OneShard):
-    """The product's pool of several shards, in 400 processes that know of it."""
+    """The product's pool of several shards, in processes that know of it."""
 
     name = "ledger pages"
     most_seats = 100_000
@@ -207,7 +208,6 @@ class Shards(OneShard):
     def __init__(self, purchased: int, cap: int) -> None:
         super().__init__(purchased, cap)
         self._pages = max(2, shard_count_for(cap))
-        self._memories = [PoolCache() for _ in range(400)]
         for cache in self._memories:
             cached = CachedPool(self._pages, SeatUsage(0, purchased, cap, 0))
             cache.note(OWNER, cached, 0)

@@ -34,9 +34,11 @@ from shared.dynamodb.requests import (
     Delete,
     Found,
     Get,
+    Once,
     Put,
     Query,
     Refused,
+    Throttled,
     Transact,
     Update,
 )
@@ -161,7 +163,7 @@ class Index:
         return Found(shown, None)
 
 
-class Throttled(Exception):
+class GaveUp(Exception):
     """The SDK has given up."""
 
 
@@ -210,6 +212,8 @@ class Engine:
 
     def at_once(self, request: Any) -> Any:
         """A request's reply, in no time; an index shows everything."""
+        if isinstance(request, Once):
+            request = request.request
         if isinstance(request, Get):
             return self.get(request.key)
         if isinstance(request, BatchGet):
@@ -268,14 +272,18 @@ class Engine:
     # --- What takes time --------------------------------------------------------------------------
 
     def send(self, request: Any) -> Process:
-        """A request as the SDK sends it: throttled calls are repeated, conflicts are not."""
+        """A request as the client sends it: throttled calls are repeated, conflicts are not."""
+        if isinstance(request, Once):
+            reply = yield from self._once(request.request)
+            self.throttled += reply is None
+            return Throttled() if reply is None else reply[0]
         for attempt in range(ATTEMPTS):
             reply = yield from self._once(request)
             if reply is not None:
                 return reply[0]
             self.throttled += 1
             yield self.env.timeout(self._chance.uniform(0, min(1.0, 0.05 * 2**attempt)))
-        raise Throttled
+        raise GaveUp
 
     def _once(self, request: Any) -> Process:
         """One call; None when it was throttled, else its reply in a tuple."""

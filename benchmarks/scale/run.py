@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import simpy
 
 from benchmarks.scale import chart
-from benchmarks.scale.designs import DESIGNS, Design, Shards, Textbook
-from benchmarks.scale.engine import Engine, Process, Throttled
+from benchmarks.scale.designs import DESIGNS, Design, OneShard, Shards, Textbook
+from benchmarks.scale.engine import Engine, GaveUp, Process
 from shared.dynamodb.client import backoff_seconds
 from shared.dynamodb.requests import Operation, Pause, Put
 from tools import ROOT
@@ -35,6 +35,9 @@ LARGE_RATES: dict[type[Design], tuple[int, ...]] = {
 }
 # A run of many requests a second needs not be as long.
 REQUESTS = 30_000
+# A storm of denials of one entitlement, for longer than a partition takes more at its beginning.
+STORM_RATES = (5_000, 50_000)
+STORM_SECONDS = 3.0
 MOVES_AT = (50, 90, 95, 99, 100)
 
 
@@ -85,6 +88,7 @@ class Load:
         self.waiting: list[int] = []
         self.spent: list[float] = []
         self.outcomes: Counter[str] = Counter()
+        self.denied = 0
         self.most = 0
         self.asked = 0
         self.seats = design.cap
@@ -132,11 +136,12 @@ class Load:
         call = self.design.take if takes else self.design.release
         try:
             outcome = yield from self.drive(call(person, self.now_ms()))
-        except Throttled:
+        except GaveUp:
             outcome = "gave up"
         self.most = max(self.most, self.design.used(self.engine), self.engine.most)
         has_seat = outcome in ("granted", "held") or (not takes and outcome == "gave up")
         (self.holding if has_seat else self.waiting).append(person)
+        self.denied += outcome == "denied"
         if began >= self.warm_up:
             self.spent.append(self.env.now - began)
             self.outcomes[outcome] += 1
@@ -189,16 +194,22 @@ def steady(kind: type[Design], seats: int, rate: float) -> Result:
     return load.result("steady", seats)
 
 
-def storm(kind: type[Design], seats: int, rate: float) -> Result:
+def storm(kind: type[Design], seats: int, rate: float, seconds: float | None = None) -> Result:
     """Everybody asks, and nothing is free."""
     load = Load(kind(seats * 5 // 6, seats), rate, SEED)
+    if seconds:
+        load.seconds, load.warm_up = seconds, seconds / 2
     load.fill(seats)
-    load.waiting = [*range(seats, seats * 20)]
+    load.waiting = [*range(seats, seats + max(seats * 19, round(rate)))]
     load.holding = []
     load.env.process(load.arrive())
     load.env.run()
     assert load.most <= seats, f"{load.design.name} exceeded its cap: {load.most} of {seats}"
-    return load.result("denials", seats)
+    on_record = sum(
+        item["attempts"] for key, item in load.engine.items.items() if "attempts" in item
+    )
+    assert on_record == load.denied, f"{load.denied} were denied, {on_record} are on record"
+    return load.result("denials" if seconds is None else "storm", seats)
 
 
 def results() -> Iterator[Result]:
@@ -214,6 +225,9 @@ def results() -> Iterator[Result]:
     for rate in (1_000, 20_000):
         yield steady(Shards, LARGEST, rate)
     yield storm(Shards, LARGEST, 1_000)
+    for kind, seats in ((OneShard, SEATS), (Shards, LARGE)):
+        for rate in STORM_RATES:
+            yield storm(kind, seats, rate, STORM_SECONDS)
 
 
 class Moves(NamedTuple):

@@ -12,6 +12,7 @@ from functions.manage.entitlement_search import (
     MONTHLY,
     Candidate,
     Candidates,
+    found_by_customer,
     found_by_person,
     found_by_words,
     marked,
@@ -25,14 +26,15 @@ from shared.dynamodb.keys import (
     denied_day_key,
     entitlement_id_of,
     entitlement_key,
+    search_progress_key,
     usage_key,
     usage_meter,
 )
 from shared.dynamodb.paging import MAX_READS, ResultPage, list_query, position_of
-from shared.dynamodb.requests import BatchGet, Item, Operation, send
+from shared.dynamodb.requests import BatchGet, Get, Item, Operation, send
 from shared.entitlements.model import LIST_KEY
 from shared.entitlements.queries import fetch_entitlement, fetch_seat_usages
-from shared.entitlements.search import is_found_by, words_in, words_of
+from shared.entitlements.search import is_complete, is_found_by, words_in, words_of
 from shared.entitlements.views import EntitlementView, RankingView, entitlement_view
 from shared.history.buckets import bucket_name, month_name
 from shared.history.rankings import DENIALS
@@ -71,9 +73,9 @@ def _source(request: Request) -> Source:
         return partial(found_by_person, request.query["seatId"])
     if "sort" in request.query:
         return partial(ranked, request.query["sort"], _month(request), request.now)
-    if request.query.get("overdraft"):
+    if request.query.get("overdraft") and not _customer(request):
         return marked
-    return partial(_newest, request)
+    return partial(_of_customer if _customer(request) else _newest, request)
 
 
 def _wanted_words(request: Request) -> list[str]:
@@ -180,6 +182,29 @@ def _newest(request: Request, start: list[str] | None) -> Operation[Candidates]:
         [Candidate(item["entitlementId"], position_of(item), item) for item in found.items],
         position_of(found.next) if found.next else None,
     )
+
+
+def _of_customer(request: Request, start: list[str] | None) -> Operation[Candidates]:
+    """A customer's entitlements, newest first; those that the stream has not brought yet as well.
+
+    After an update, until all can be found by their customer, the whole list is read.
+    """
+    if start:
+        is_of_whole_list = len(start) > 1
+        if is_of_whole_list:
+            return (yield from _newest(request, start))
+        return (yield from found_by_customer(_customer(request), start))
+    newest = yield from _newest(request, None)
+    if newest.next is None or not is_complete((yield from send(Get(search_progress_key())))):
+        return newest
+    known = yield from found_by_customer(_customer(request), None)
+    last = known.next[0] if known.next else ""
+    candidates = {each.position[0]: each for each in known.found}
+    for each in newest.found:
+        place = each.position[-1]
+        candidates[place] = each._replace(position=[place])
+    listed = [candidates[place] for place in sorted(candidates, reverse=True) if place >= last]
+    return Candidates(listed, known.next)
 
 
 def _found_by_external_id(external_id: str, _: list[str] | None) -> Operation[Candidates]:

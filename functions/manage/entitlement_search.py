@@ -1,4 +1,4 @@
-"""Finding entitlements by words, by a person, or by their place in a ranking.
+"""Finding entitlements by words, a customer, a person, or their place in a ranking.
 
 What is read here may be a moment old. Whoever lists candidates reads the entitlements themselves.
 """
@@ -10,6 +10,7 @@ from shared.api.pagination import MAX_LIMIT
 from shared.dynamodb.keys import (
     RANK_PREFIX,
     SWEEP_INDEX,
+    customer_key,
     overdraft_key,
     parse_candidate,
     person_key,
@@ -18,7 +19,7 @@ from shared.dynamodb.keys import (
     word_key,
     word_of,
 )
-from shared.dynamodb.requests import BatchGet, Item, Operation, Query, send
+from shared.dynamodb.requests import BatchGet, Found, Item, Operation, Query, send
 from shared.entitlements.search import RENEWAL, is_found_by
 from shared.entitlements.views import RankingView
 from shared.history.buckets import month_name
@@ -48,26 +49,71 @@ class Candidates(NamedTuple):
 
 
 def found_by_words(wanted: list[str], start: list[str] | None) -> Operation[Candidates]:
-    """The entitlements that have words with each of these beginnings, by the longest of them."""
-    longest = max(wanted, key=len)
-    pk = word_key(longest).pk
-    found = yield from send(
-        Query(
-            "pk = :pk AND begins_with(sk, :word)",
-            {":pk": pk, ":word": longest},
-            limit=MAX_LIMIT,
-            start={"pk": pk, "sk": start[0]} if start else None,
-        )
-    )
+    """The entitlements that have words with each of these beginnings.
+
+    They are read by one of the words. With several, that is one which few entitlements have, if
+    there is such a one: then a common word does not make the search long.
+    """
+    if start:
+        position, chosen = start
+        found = yield from _with_word(chosen, position)
+    else:
+        chosen, found = yield from _rarest(wanted)
     candidates = []
     for item in found.items:
         word, entitlement_id = word_of(item["sk"])
         words = item["text"].split(" ")
         # With several words that fit, the entitlement is listed by the first.
-        first = min(each for each in words if each.startswith(longest))
+        first = min(each for each in words if each.startswith(chosen))
         if word == first and is_found_by(words, wanted):
-            candidates.append(Candidate(entitlement_id, [item["sk"]]))
-    return Candidates(candidates, [str(found.next["sk"])] if found.next else None)
+            candidates.append(Candidate(entitlement_id, [item["sk"], chosen]))
+    return Candidates(candidates, [str(found.next["sk"]), chosen] if found.next else None)
+
+
+def _rarest(wanted: list[str]) -> Operation[tuple[str, Found]]:
+    """The first word that few entitlements have, the longest first; otherwise the longest."""
+    longest_first = sorted(wanted, key=len, reverse=True)
+    found = yield from _with_word(longest_first[0])
+    if found.next is None:
+        return longest_first[0], found
+    for word in longest_first[1:]:
+        fewer = yield from _with_word(word)
+        if fewer.next is None:
+            return word, fewer
+    return longest_first[0], found
+
+
+def _with_word(beginning: str, position: str | None = None) -> Operation[Found]:
+    pk = word_key(beginning).pk
+    return (
+        yield from send(
+            Query(
+                "pk = :pk AND begins_with(sk, :word)",
+                {":pk": pk, ":word": beginning},
+                limit=MAX_LIMIT,
+                start={"pk": pk, "sk": position} if position else None,
+            )
+        )
+    )
+
+
+def found_by_customer(customer: str, start: list[str] | None) -> Operation[Candidates]:
+    """The entitlements of the customer with this exact name or `externalId`, newest first."""
+    pk = customer_key(customer).pk
+    found = yield from send(
+        Query(
+            "pk = :pk",
+            {":pk": pk},
+            limit=MAX_LIMIT,
+            start={"pk": pk, "sk": start[0]} if start else None,
+            descending=True,
+        )
+    )
+    places = [str(item["sk"]) for item in found.items]
+    return Candidates(
+        [Candidate(place.partition("#")[2], [place]) for place in places],
+        [places[-1]] if found.next else None,
+    )
 
 
 def found_by_person(seat_id: str, start: list[str] | None) -> Operation[Candidates]:

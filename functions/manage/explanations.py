@@ -8,7 +8,7 @@ from functions.manage.audit_trail import ChangeView
 from shared.api.request import Request, Response
 from shared.audit import CUSTOMER_CAP, HARD_CAP, OVERDRAFT_PERIOD
 from shared.clock import to_rfc3339, zone_of
-from shared.dynamodb.keys import audit_key, denial_record_key
+from shared.dynamodb.keys import audit_key, denial_record_key, denial_record_partitions
 from shared.dynamodb.paging import key_range, read_filtered
 from shared.dynamodb.requests import Item, Operation, Query
 from shared.entitlements.queries import fetch_seat_usage
@@ -109,18 +109,19 @@ def _attempt(entitlement_id: str, hour: Item, at: int) -> Operation[Item]:
     known.
     """
     key = hour["seatKey"]
-    first = denial_record_key(entitlement_id, hour["firstAt"], key, 0)
-    last = denial_record_key(entitlement_id, hour["lastAt"], key, 999_999_999)
+    first = denial_record_key(entitlement_id, hour["firstAt"], key, 0).sk
+    last = denial_record_key(entitlement_id, hour["lastAt"], key, 999_999_999).sk
     # From both sides of the time, because there may be more attempts than one page reads.
     middle = f"{min(max(at, hour['firstAt']), hour['lastAt']):013d}"
     found: list[Item] = []
-    for low, high, descending in ((first.sk, f"{middle}~", True), (middle, last.sk, False)):
-        query = key_range(first.pk, low, high)._replace(
-            filter="seatKey = :key", limit=100, descending=descending
-        )
-        query = query._replace(values={**query.values, ":key": key})
-        items, _ = yield from read_filtered(query, 1)
-        found += items
+    for pk in denial_record_partitions(entitlement_id, key):
+        for low, high, descending in ((first, f"{middle}~", True), (middle, last, False)):
+            query = key_range(pk, low, high)._replace(
+                filter="seatKey = :key", limit=100, descending=descending
+            )
+            query = query._replace(values={**query.values, ":key": key})
+            items, _ = yield from read_filtered(query, 1)
+            found += items
     nearest = min(found, key=lambda each: abs(each["at"] - at), default=None)
     if nearest is None or abs(hour["lastAt"] - at) < abs(nearest["at"] - at):
         is_only = hour["attempts"] == 1

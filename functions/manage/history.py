@@ -10,15 +10,14 @@ from shared.api.request import Request, Response
 from shared.audit import HARD_CAP
 from shared.clock import day_of, to_rfc3339, zone_of
 from shared.dynamodb.keys import (
-    DENIAL_SHARDS,
     SEATS,
-    denial_key,
-    denial_partition,
+    denial_keys,
+    denial_partitions,
     episode_key,
     mail_key,
     usage_meter,
 )
-from shared.dynamodb.paging import ResultPage, read_filtered, read_merged, read_page
+from shared.dynamodb.paging import ResultPage, read_merged, read_page
 from shared.dynamodb.requests import Item, Operation, Query
 from shared.entitlements.queries import fetch_entitlement
 from shared.history import queries
@@ -286,21 +285,16 @@ def _denials(request: Request) -> Operation[ResultPage]:
         return ResultPage([], None)
     meter = yield from _meter(request)
     low = bucket_name(since - since % HOUR_MS)[:13]
-    end = bucket_name(until + HOUR_MS - 1)[:13]
+    high = start[0] if start else bucket_name(until + HOUR_MS - 1)[:13]
     if key := _person(request, meter):
-        return (yield from _denials_of(entitlement_id, key, low, end, start, limit))
-    high = start[0] if start else end
+        return (yield from _denials_of(entitlement_id, key, low, high, limit))
     queries = [
         Query(
             "pk = :pk AND sk BETWEEN :low AND :high",
-            {
-                ":pk": denial_partition(entitlement_id, f"{shard:x}", meter),
-                ":low": low,
-                ":high": high,
-            },
+            {":pk": pk, ":low": low, ":high": high},
             descending=True,
         )
-        for shard in range(DENIAL_SHARDS)
+        for pk in denial_partitions(entitlement_id, meter)
     ]
     shown, end_of_page = yield from read_merged(queries, limit, high)
     more = [end_of_page] if end_of_page else None
@@ -322,18 +316,19 @@ def _person(request: Request, meter: str) -> str | None:
 
 
 def _denials_of(
-    entitlement_id: str, key: str, low: str, end: str, start: list[str] | None, limit: int
+    entitlement_id: str, key: str, low: str, high: str, limit: int
 ) -> Operation[ResultPage]:
-    """The denials of one person, which are all in one partition, among those of others."""
-    pk = denial_key(entitlement_id, key, "").pk
-    query = Query(
-        "pk = :pk AND sk BETWEEN :low AND :end",
-        {":pk": pk, ":low": low, ":end": end, ":key": key},
-        filter="seatKey = :key",
-        start={"pk": pk, "sk": start[0]} if start else None,
-        descending=True,
-    )
-    shown, more = yield from read_filtered(query, limit)
+    """The denials of one person, which are among those of others."""
+    queries = [
+        Query(
+            "pk = :pk AND sk BETWEEN :low AND :high",
+            {":pk": hour.pk, ":low": low, ":high": high, ":key": key},
+            filter="seatKey = :key",
+            descending=True,
+        )
+        for hour in denial_keys(entitlement_id, key, "")
+    ]
+    shown, more = yield from read_merged(queries, limit, high)
     return ResultPage([_denial_view(item) for item in shown], [more] if more else None)
 
 

@@ -12,12 +12,12 @@ from shared.audit import Change, Subject, entry_put
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import (
     Key,
-    denial_key,
+    denial_keys,
     person_key,
     seat_record_key,
     seat_shard_key,
 )
-from shared.dynamodb.paging import ResultPage, read_page
+from shared.dynamodb.paging import ResultPage, all_of, read_page
 from shared.dynamodb.patterns import ROUNDS, write_with_conflict_retry
 from shared.dynamodb.requests import (
     NO_NAMES,
@@ -214,20 +214,10 @@ def _release(entitlement_id: str, key: str, change: Change) -> Operation[str | N
 
 def _denials_of(entitlement_id: str, key: str) -> Operation[list[Item]]:
     items: list[Item] = []
-    start = None
-    while True:
-        found = yield from send(
-            Query(
-                "pk = :pk",
-                {":pk": denial_key(entitlement_id, key, "").pk, ":key": key},
-                filter="seatKey = :key",
-                start=start,
-            )
-        )
-        items += found.items
-        start = found.next
-        if start is None:
-            return items
+    for hour in denial_keys(entitlement_id, key, ""):
+        query = Query("pk = :pk", {":pk": hour.pk, ":key": key}, filter="seatKey = :key")
+        items += yield from all_of(query)
+    return items
 
 
 def erase(request: Request) -> Response:

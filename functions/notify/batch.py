@@ -60,6 +60,7 @@ from shared.dynamodb.keys import (
     entitlement_key,
     follow_up_key,
     heartbeat_key,
+    later_denial_shard,
     meter_of,
     shard_number,
 )
@@ -372,9 +373,9 @@ class Batch:
         )
         if fresh:
             yield from self._mark_mail(item, {kind}, min(fresh))
-        hour = records[0].key.sk.partition("#")[0]
+        hour, later = records[0].key.sk.partition("#")[0], later_denial_shard(records[0].key)
         return [
-            (record.position, Message(builders.of_denial(entitlement_id, record.new, hour)))
+            (record.position, Message(builders.of_denial(entitlement_id, record.new, hour, later)))
             for record in attempts
         ]
 

@@ -14,22 +14,12 @@ from typing import Any, NamedTuple, TypeAlias
 from shared.clock import now_ms
 from shared.dynamodb.client import DynamoDBClient, backoff_seconds
 from shared.dynamodb.keys import Key
-from shared.dynamodb.requests import BatchGet, BatchPut, Get, Operation, Pause, Request
+from shared.dynamodb.requests import BatchGet, BatchPut, Get, Operation, Pause, Several
 
 # The limits of one call of DynamoDB.
 READ_TOGETHER = 100
 WRITTEN_TOGETHER = 25
 Outcome: TypeAlias = Any  # what an operation returned, or the exception that it ended with
-
-
-class _Several(NamedTuple):
-    requests: tuple[Request[Any], ...]
-
-
-class Several(_Several, Request[list[Any]]):
-    """Requests that do not depend on each other; the reply is the list of their replies."""
-
-    __slots__ = ()
 
 
 class _Failed(NamedTuple):

@@ -1,14 +1,14 @@
-"""What makes entitlements searchable: the words of their names, their renewals, their persons.
+"""What makes entitlements findable: the words of their names, customers, renewals, persons.
 
 Readers check what they find against the entitlement itself. So an item too many does no harm.
 """
 
 from collections.abc import Iterable
 
-from functions.notify.lockstep import Several
 from functions.notify.records import Record
 from shared.dynamodb.keys import (
     Key,
+    customer_key,
     entitlement_key,
     person_key,
     rank_key,
@@ -16,23 +16,25 @@ from shared.dynamodb.keys import (
     word_key,
 )
 from shared.dynamodb.patterns import write_with_conflict_retry
-from shared.dynamodb.requests import BatchPut, Delete, Get, Item, Operation, Put, send
-from shared.entitlements.search import RENEWAL, words_of
+from shared.dynamodb.requests import BatchPut, Delete, Get, Item, Operation, Put, Several, send
+from shared.entitlements.search import RENEWAL, customers_of, words_of
 
 
 def write_words(entitlement_id: str, records: Iterable[Record]) -> Operation[None]:
-    """Write the words of an entitlement as it is now; delete those of the versions before."""
+    """Write by what an entitlement is found now; delete what only the versions before had."""
     item = yield from send(Get(entitlement_key(entitlement_id)))
     if item is None:
         return
     words = words_of(item["document"])
     text = " ".join(words)
-    yield from send(
-        BatchPut(tuple((word_key(word, entitlement_id), {"text": text}) for word in words))
-    )
-    images = [image for each in records for image in (each.old, each.new) if image]
-    gone = {word for image in images for word in words_of(image["document"])} - set(words)
-    deletes: list[Put | Delete] = [Delete(word_key(word, entitlement_id)) for word in sorted(gone)]
+    customers, place = customers_of(item["document"]), str(item["listSort"])
+    found_by = {word_key(word, entitlement_id): {"text": text} for word in words}
+    found_by |= {customer_key(each, place): {} for each in customers}
+    yield from send(BatchPut(tuple(found_by.items())))
+    before = [image["document"] for each in records for image in (each.old, each.new) if image]
+    gone = {word_key(word, entitlement_id) for each in before for word in words_of(each)}
+    gone |= {customer_key(name, place) for each in before for name in customers_of(each)}
+    deletes: list[Put | Delete] = [Delete(key) for key in sorted(gone - found_by.keys())]
     yield from send(Several((*deletes, _renewal(entitlement_id, item))))
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from functions.notify.lockstep import Several
 from functions.notify.stream_images import Version
 from shared.dynamodb.keys import (
     Key,
@@ -19,6 +18,7 @@ from shared.dynamodb.requests import (
     LostRace,
     Operation,
     Put,
+    Several,
     Transact,
     send,
 )

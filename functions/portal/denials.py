@@ -9,15 +9,16 @@ from functions.portal import status
 from functions.portal.graph import meter_of, period_of
 from shared.api.request import Request, Response
 from shared.clock import day_of, to_rfc3339, zone_of
-from shared.dynamodb.keys import DENIAL_SHARDS, SEATS, denial_partition, usage_of
-from shared.dynamodb.requests import Item, Operation, Query, send
+from shared.dynamodb.keys import SEATS, denial_partitions, usage_of
+from shared.dynamodb.paging import key_range
+from shared.dynamodb.requests import Found, Item, Operation, Several, send
 from shared.history import rollups
 from shared.history.buckets import BUCKET_MS, HOUR_MS, bucket_name, bucket_start, parse_bucket_name
 
 SPAN = 30 * 86_400
 PERSONS_SHOWN = 200
-# The most denial items that are read from each of the 16 partitions.
-READ = 200
+# The most denial items that are read from each of the 64 partitions.
+READ = 100
 
 
 class PortalDeniedDayView(TypedDict):
@@ -118,24 +119,14 @@ def records_between(
     entitlement_id: str, since: int, until: int, meter: str = SEATS
 ) -> Operation[tuple[list[Item], bool]]:
     """The newest denial items of a period, and whether they are all."""
-    found: list[Item] = []
-    is_complete = True
-    for shard in range(DENIAL_SHARDS):
-        answer = yield from send(
-            Query(
-                "pk = :pk AND sk BETWEEN :low AND :high",
-                {
-                    ":pk": denial_partition(entitlement_id, f"{shard:x}", meter),
-                    ":low": bucket_name(since - since % HOUR_MS)[:13],
-                    ":high": f"{bucket_name(until)[:13]}#~",
-                },
-                limit=READ + 1,
-                descending=True,
-            )
-        )
-        found += answer.items[:READ]
-        is_complete = is_complete and len(answer.items) <= READ and answer.next is None
-    return found, is_complete
+    low, high = bucket_name(since - since % HOUR_MS)[:13], f"{bucket_name(until)[:13]}#~"
+    queries = (
+        key_range(pk, low, high)._replace(limit=READ + 1, descending=True)
+        for pk in denial_partitions(entitlement_id, meter)
+    )
+    answers: tuple[Found, ...] = yield from send(Several(tuple(queries)))
+    found = [item for answer in answers for item in answer.items[:READ]]
+    return found, all(len(each.items) <= READ and each.next is None for each in answers)
 
 
 def _hour(item: Item) -> int:

@@ -11,7 +11,7 @@ from shared.dynamodb.paging import list_query, position_of
 from shared.dynamodb.patterns import write_with_conflict_retry
 from shared.dynamodb.requests import NO_NAMES, Get, Item, Operation, Put, Update, send
 from shared.entitlements.model import LIST_KEY
-from shared.entitlements.search import SEARCH_FORM
+from shared.entitlements.search import SEARCH_FORM, is_complete
 from shared.sales import follow_up
 
 PAGE = 100
@@ -33,12 +33,10 @@ class Backfill:
 
     def _page(self) -> Operation[int]:
         progress = yield from send(Get(search_progress_key()))
-        start = None
-        if progress and progress["form"] == SEARCH_FORM:
-            start = progress.get("start")
-            if start is None:
-                self._is_done = True
-                return 0
+        if is_complete(progress):
+            self._is_done = True
+            return 0
+        start = progress.get("start") if progress and progress["form"] == SEARCH_FORM else None
         found = yield from send(list_query(LIST_KEY, PAGE, start))
         marked = 0
         for item in found.items:

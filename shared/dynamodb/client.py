@@ -30,6 +30,7 @@ from shared.dynamodb.requests import (
     Found,
     Get,
     Item,
+    Once,
     Operation,
     Pause,
     Put,
@@ -38,6 +39,8 @@ from shared.dynamodb.requests import (
     ReplyT_co,
     Request,
     ResultT,
+    Several,
+    Throttled,
     Transact,
     Unavailable,
     Update,
@@ -109,12 +112,19 @@ class _Rejected(DynamoDBError):
         self.body = body
 
 
+class _Throttled(Unavailable):
+    """A request that is not repeated was throttled."""
+
+
 class DynamoDBClient:
     """A client of one table, with one warm connection pool.
 
     `meter`, if given, is called after every answer with the operation's name and the capacity units
     that it consumed.
     """
+
+    # How many calls of `Several` are made at the same time.
+    at_once = 16
 
     def __init__(
         self,
@@ -147,28 +157,42 @@ class DynamoDBClient:
             Unavailable: no answer within the bounded retries.
             DynamoDBError: DynamoDB rejects the request itself.
         """
-        reply: Any = self._reply(request)
+        reply: Any
+        if isinstance(request, Once):
+            try:
+                reply = self._reply(request.request, once=True)
+            except _Throttled:
+                reply = Throttled()
+        else:
+            reply = self._reply(request)
         return reply  # type: ignore[no-any-return] # each branch replies with the request's type
 
-    def _reply(self, request: Request[Any]) -> Any:
+    def _reply(self, request: Request[Any], *, once: bool = False) -> Any:
+        """`once`: a request that is throttled is not repeated."""
         if isinstance(request, Get):
-            answer = self._call(
-                "GetItem", {"Key": key_to_wire(request.key), "ConsistentRead": True}
-            )
+            key = {"Key": key_to_wire(request.key), "ConsistentRead": True}
+            answer = self._call("GetItem", key, once=once)
             return item_from_wire(answer["Item"]) if "Item" in answer else None
         if isinstance(request, Query):
-            return self._query(request)
+            return self._query(request, once=once)
+        if isinstance(request, Update | Put | Delete):
+            return self._write(request, once=once)
+        if isinstance(request, Transact):
+            return self._transact(request)
+        return self._reply_to_many(request)
+
+    def _reply_to_many(self, request: Request[Any]) -> Any:
         if isinstance(request, BatchGet):
             return self._batch_get(request.keys)
         if isinstance(request, BatchPut):
             return self._batch_put(request.items)
-        if isinstance(request, Transact):
-            return self._transact(request)
-        if isinstance(request, Update | Put | Delete):
-            return self._write(request)
+        if isinstance(request, Several):
+            return self._several(request.requests)
         raise TypeError(f"{type(request).__name__} is no request of DynamoDB")
 
-    def _write(self, request: Update | Put | Delete) -> Accepted | Refused | Conflicted:
+    def _write(
+        self, request: Update | Put | Delete, *, once: bool
+    ) -> Accepted | Refused | Conflicted:
         verb, body = _write_body(request)
         if verb == "Update":
             body["ReturnValues"] = "ALL_NEW"
@@ -176,7 +200,7 @@ class DynamoDBClient:
         while True:
             attempt += 1
             try:
-                answer = self._call(f"{verb}Item", body)
+                answer = self._call(f"{verb}Item", body, once=once)
             except _Rejected as rejected:
                 if rejected.code == "ConditionalCheckFailedException":
                     old = rejected.body.get("Item")
@@ -238,7 +262,7 @@ class DynamoDBClient:
             else:
                 reply = self.execute(request)
 
-    def _query(self, request: Query) -> Found:
+    def _query(self, request: Query, *, once: bool) -> Found:
         body: dict[str, Any] = {
             "KeyConditionExpression": request.condition,
             "ExpressionAttributeValues": {k: to_wire(v) for k, v in request.values.items()},
@@ -256,12 +280,20 @@ class DynamoDBClient:
             body["Limit"] = request.limit
         if request.start:
             body["ExclusiveStartKey"] = item_to_wire(request.start)
-        answer = self._call("Query", body)
+        answer = self._call("Query", body, once=once)
         last = answer.get("LastEvaluatedKey")
         return Found(
             [item_from_wire(item) for item in answer["Items"]],
             item_from_wire(last) if last else None,
         )
+
+    def _several(self, requests: Iterable[Request[Any]]) -> tuple[Any, ...]:
+        if self.at_once == 1:
+            return tuple(map(self.execute, requests))
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - few calls need it
+
+        with ThreadPoolExecutor(self.at_once) as threads:
+            return tuple(threads.map(self.execute, requests))
 
     def _batch_get(self, keys: Iterable[Key]) -> dict[Key, Item]:
         found: dict[Key, Item] = {}
@@ -346,7 +378,7 @@ class DynamoDBClient:
             raise DynamoDBError(f"transaction cancelled: {sorted(codes)}") from rejected
         return Accepted()
 
-    def _call(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
+    def _call(self, operation: str, body: dict[str, Any], *, once: bool = False) -> dict[str, Any]:
         if not operation.startswith(("Transact", "Batch")):
             body["TableName"] = self.name
         if self._meter:
@@ -372,6 +404,8 @@ class DynamoDBClient:
             is_throttled = code in _THROTTLED or _is_throttled(answer)
             if status < 500 and code not in _RETRIED and not is_throttled:
                 raise _Rejected(code, answer)
+            if once and is_throttled and attempt == 1:  # of a lost attempt, nobody knows
+                raise _Throttled(code)
             problem, most = code, THROTTLED_ATTEMPTS if is_throttled else ATTEMPTS
         raise Unavailable(f"{operation}: {problem}")
 

@@ -4,6 +4,7 @@ This is the only place that makes them. `docs/data-model.md` describes the items
 """
 
 import hashlib
+import zlib
 from typing import NamedTuple
 
 
@@ -16,7 +17,9 @@ class Key(NamedTuple):
 
 # --- Keys -----------------------------------------------------------------------------------------
 
-DENIAL_SHARDS = 16
+DENIAL_SHARDS = 64
+# What earlier releases had: the first ones of these.
+_EARLIER_DENIAL_SHARDS = 16
 SWEEP_PARTITIONS = 4
 CANDIDATE_SHARDS = 16
 CANDIDATES_NOW = "now"
@@ -45,6 +48,7 @@ FOLLOW_UP_ENTRY = "ENTRY#"
 TRUE_UP_PREFIX = "TRUE_UP#"
 CHANNEL_PREFIX = "CHANNEL#"
 WORD_PREFIX = "WORD#"
+CUSTOMER_PREFIX = "CUSTOMER#"
 RANK_PREFIX = "RANK#"
 SEATS = "seats"  # the meter of an entitlement's seats
 # Partitions of the sweep's index for other things that are due at a time.
@@ -162,6 +166,10 @@ def meter_of(pk: str) -> str:
     return usage_meter(rest[2]) if len(rest) > 2 else SEATS
 
 
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
 def _of(meter: str) -> str:
     """The end of a partition key: empty for seats."""
     return "" if meter == SEATS else f"#{meter}"
@@ -175,22 +183,44 @@ def seat_record_key(entitlement_id: str, seat_key: str, page: int = 0) -> Key:
 def denial_key(entitlement_id: str, seat_key: str, hour: str, meter: str = SEATS) -> Key:
     """Denied attempts of one seat key in one UTC hour (`YYYY-MM-DDTHH`).
 
-    A seat key always falls on the same one of 16 partitions. So a storm of denials is spread, and
-    one query reads everything about a person. For a usage limit, a request key takes the place of
-    the seat key.
+    A seat key always falls on the same one of 64 partitions. So a storm of denials is spread. For a
+    usage limit, a request key takes the place of the seat key.
     """
-    pk = denial_partition(entitlement_id, denial_shard(seat_key), meter)
-    return Key(pk, f"{hour}#{seat_key}")
+    return denial_keys(entitlement_id, seat_key, hour, meter)[0]
+
+
+def denial_keys(entitlement_id: str, seat_key: str, hour: str, meter: str = SEATS) -> list[Key]:
+    """The same, and where an earlier release wrote it, if that is another partition."""
+    return [
+        Key(denial_partition(entitlement_id, shard, meter), f"{hour}#{seat_key}")
+        for shard in _denial_shards(seat_key)
+    ]
+
+
+def later_denial_shard(key: Key) -> str:
+    """The shard of a denial if earlier releases did not have it; otherwise nothing."""
+    shard = key.pk.split("#")[2]
+    return shard if int(shard, 16) >= _EARLIER_DENIAL_SHARDS else ""
+
+
+def denial_partitions(entitlement_id: str, meter: str = SEATS) -> list[str]:
+    """All partitions of an entitlement's denials."""
+    shards = (f"{shard:x}" for shard in range(DENIAL_SHARDS))
+    return [denial_partition(entitlement_id, shard, meter) for shard in shards]
 
 
 def denial_partition(entitlement_id: str, shard: str, meter: str = SEATS) -> str:
-    """One of the 16 partitions of an entitlement's denials."""
+    """One of the partitions of an entitlement's denials."""
     return f"{DENIAL_PREFIX}{entitlement_id}#{shard}{_of(meter)}"
 
 
-def denial_shard(seat_key: str) -> str:
-    """The partition of a seat key's denials, a hex digit."""
-    return f"{sum(seat_key.encode()) % DENIAL_SHARDS:x}"
+def _denial_shards(seat_key: str) -> list[str]:
+    """The partition of a seat key's denials, in hex; that of earlier releases, if it is another."""
+    encoded = seat_key.encode()
+    earlier = sum(encoded) % _EARLIER_DENIAL_SHARDS
+    block = zlib.crc32(encoded) % (DENIAL_SHARDS // _EARLIER_DENIAL_SHARDS)
+    shard = block * _EARLIER_DENIAL_SHARDS + earlier
+    return [f"{each:x}" for each in dict.fromkeys((shard, earlier))]
 
 
 def change_key(entitlement_id: str, at_ms: int, seq: int, page: int = 0, meter: str = SEATS) -> Key:
@@ -203,8 +233,15 @@ def denial_record_key(
     entitlement_id: str, at_ms: int, seat_key: str, attempts: int, meter: str = SEATS
 ) -> Key:
     """A denial record: one attempt of a seat key, by its number within the hour."""
-    pk = f"CHANGES#{entitlement_id}#denied-{denial_shard(seat_key)}{_of(meter)}"
+    pk = denial_record_partitions(entitlement_id, seat_key, meter)[0]
     return Key(pk, f"{at_ms:013d}#{seat_key}#{attempts:09d}")
+
+
+def denial_record_partitions(entitlement_id: str, seat_key: str, meter: str = SEATS) -> list[str]:
+    """The partition of a seat key's denial records; that of earlier releases, if it is another."""
+    return [
+        f"CHANGES#{entitlement_id}#denied-{shard}{_of(meter)}" for shard in _denial_shards(seat_key)
+    ]
 
 
 def usage_bucket_key(entitlement_id: str, meter: str, bucket: str) -> Key:
@@ -372,13 +409,21 @@ def word_of(sort_key: str) -> tuple[str, str]:
     return word, entitlement_id
 
 
+def customer_key(customer: str, place: str = "") -> Key:
+    """Marks that an entitlement is a customer's, by the customer's name or `externalId`.
+
+    `place` is the `listSort` of the entitlement: a customer's are in the order of their creation.
+    A hash stands for the customer, since a key has a length.
+    """
+    return Key(f"{CUSTOMER_PREFIX}{_digest(customer)}", place)
+
+
 def person_key(seat_id: str, entitlement_id: str = "") -> Key:
     """Marks that a person has held a seat of an entitlement, or was denied one.
 
     A hash stands for the person, so that their id is stored in fewer places.
     """
-    digest = hashlib.sha256(seat_id.encode()).hexdigest()[:32]
-    return Key(f"PERSON#{digest}", entitlement_id)
+    return Key(f"PERSON#{_digest(seat_id)}", entitlement_id)
 
 
 def holder_list(entitlement_id: str) -> str:

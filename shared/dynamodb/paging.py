@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared.dynamodb.keys import LIST_INDEX, SWEEP_INDEX, Key
-from shared.dynamodb.requests import Item, Operation, Query, send
+from shared.dynamodb.requests import Found, Item, Operation, Query, Several, send
 
 if TYPE_CHECKING:
     from shared.dynamodb.client import DynamoDBClient
 
 # The most reads of one filtered page. It then ends early, with a token to go on from.
 MAX_READS = 10
+_SEPARATOR = "\0"  # before everything that a key may have
 
 
 class ResultPage(NamedTuple):
@@ -20,15 +21,19 @@ class ResultPage(NamedTuple):
     next: list[str] | None
 
 
-def read_page(query: Query, limit: int) -> Operation[tuple[list[Item], bool]]:
+def read_page(
+    query: Query, limit: int, first: Found | None = None
+) -> Operation[tuple[list[Item], bool]]:
     """At most `limit` items of a query without a filter, and whether there are more.
 
     DynamoDB ends a page after 1 MB, whatever `Limit` says. Reading goes on from there, a bounded
-    number of times. So there may be fewer items, but at least one if there is any.
+    number of times. So there may be fewer items, but at least one if there is any. `first`: what
+    was read already.
     """
     items: list[Item] = []
     for _ in range(MAX_READS):
-        found = yield from send(query._replace(limit=limit + 1 - len(items)))
+        found = first or (yield from send(query._replace(limit=limit + 1 - len(items))))
+        first = None
         items += found.items
         if len(items) > limit:
             return items[:limit], True
@@ -45,15 +50,18 @@ def read_before(query: Query, limit: int, end: str | None) -> Operation[tuple[li
     return items[:limit], has_more or len(items) > limit
 
 
-def read_filtered(query: Query, limit: int) -> Operation[tuple[list[Item], str | None]]:
+def read_filtered(
+    query: Query, limit: int, first: Found | None = None
+) -> Operation[tuple[list[Item], str | None]]:
     """At most `limit` items of a filtered query, and the sort key after which the next page begins.
 
     A filter is applied after reading. So a page ends after a bounded number of reads, with fewer
-    items or none, and there is a next one.
+    items or none, and there is a next one. `first`: what was read already.
     """
     items: list[Item] = []
     for _ in range(MAX_READS):
-        found = yield from send(query)
+        found = first or (yield from send(query))
+        first = None
         items += found.items
         if len(items) > limit:
             return items[:limit], items[limit - 1]["sk"]
@@ -68,25 +76,36 @@ def read_merged(
 ) -> Operation[tuple[list[Item], str | None]]:
     """The last `limit` items of several partitions, in one descending order of their sort keys.
 
-    All the queries are descending, and end with the sort key `end`, which was on the page before.
-    Also returns the sort key with which the next page ends.
+    All the queries are descending, and their sort keys are at most `end`, with which the page
+    before ended. Also returns the end of this page. It has a sort key, and the partition of its
+    item, since two partitions may have the same sort key.
     """
+    limited = limit + 1  # one that the page before had
+    firsts: tuple[Found, ...] = yield from send(
+        Several(
+            tuple(query if query.filter else query._replace(limit=limited + 1) for query in queries)
+        )
+    )
     items: list[Item] = []
     known_to = ""  # every partition has been read up to here
-    for query in queries:
+    for query, first in zip(queries, firsts, strict=True):
         if query.filter:
-            found, cut = yield from read_filtered(query, limit + 1)
-            found = [item for item in found if end is None or item["sk"] < end]
+            found, cut = yield from read_filtered(query, limited, first)
+            cut = None if cut is None else f"{cut}{_SEPARATOR}"
         else:
-            found, has_more = yield from read_before(query, limit, end)
-            cut = str(found[-1]["sk"]) if has_more else None
+            found, has_more = yield from read_page(query, limited, first)
+            cut = _place(found[-1]) if has_more else None
         items += found
         known_to = max(known_to, cut or "")
-    items = [item for item in items if item["sk"] >= known_to]
-    items.sort(key=lambda item: str(item["sk"]), reverse=True)
+    items = [item for item in items if known_to <= _place(item) and (not end or _place(item) < end)]
+    items.sort(key=_place, reverse=True)
     if len(items) > limit:
-        return items[:limit], str(items[limit - 1]["sk"])
+        return items[:limit], _place(items[limit - 1])
     return items, known_to or None
+
+
+def _place(item: Item) -> str:
+    return f"{item['sk']}{_SEPARATOR}{item['pk']}"
 
 
 def list_query(list_name: str, limit: int, start: list[str] | None, **more: Any) -> Query:

@@ -42,6 +42,10 @@ class Conflicted(NamedTuple):
     """A transaction on the same item was under way; nothing was written."""
 
 
+class Throttled(NamedTuple):
+    """The table takes no more at the moment; nothing was read or written."""
+
+
 class Found(NamedTuple):
     """The items of a query, and the key to go on from, None at the end."""
 
@@ -164,6 +168,26 @@ class _BatchPut(NamedTuple):
 
 class BatchPut(_BatchPut, Request[Accepted]):
     """Write whole items without a condition, in any order."""
+
+    __slots__ = ()
+
+
+class _Several(NamedTuple):
+    requests: tuple[Request[Any], ...]
+
+
+class Several(_Several, Request[tuple[Any, ...]]):
+    """Requests that do not depend on each other; the reply has their replies in the same order."""
+
+    __slots__ = ()
+
+
+class _Once(NamedTuple, Generic[ReplyT_co]):
+    request: Request[ReplyT_co]
+
+
+class Once(_Once[ReplyT_co], Request[ReplyT_co | Throttled]):
+    """A `Get`, a `Query` or an `Update` that is not repeated while the table is throttled."""
 
     __slots__ = ()
 

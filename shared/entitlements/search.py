@@ -9,11 +9,12 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from shared.dynamodb.requests import Item
 from shared.texts import folded
 
 # The form of what is stored for searching. An entitlement with a lower one is not searchable yet,
-# or its follow-up is not listed.
-SEARCH_FORM = 3
+# its follow-up is not listed, or it is not among those of its customer.
+SEARCH_FORM = 4
 MAX_WORDS = 64
 WORD_LENGTH = 32
 # The ranking by the end of validity.
@@ -45,6 +46,17 @@ def words_of(document: Mapping[str, Any]) -> list[str]:
         if contact:
             texts += [contact.get("name"), contact.get("email")]
     return words_in(" ".join(text for text in texts if text))[:MAX_WORDS]
+
+
+def customers_of(document: Mapping[str, Any]) -> set[str]:
+    """What an entitlement's customer is found by, exactly: the name, and the external id."""
+    customer = document["customer"]
+    return {each for each in (customer["name"], customer.get("externalId")) if each}
+
+
+def is_complete(progress: Item | None) -> bool:
+    """Whether the entitlements of earlier releases can all be found, by the item that says so."""
+    return progress is not None and progress["form"] == SEARCH_FORM and "start" not in progress
 
 
 def is_found_by(words: Iterable[str], wanted: Iterable[str]) -> bool:

@@ -220,10 +220,15 @@ def _terms_view(level: Level, terms: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def of_denial(entitlement_id: str, item: Item, hour: str) -> Event:
-    """The anonymous event of one denied attempt; `item` is the denial item of that hour."""
+def of_denial(entitlement_id: str, item: Item, hour: str, later_shard: str = "") -> Event:
+    """The anonymous event of one denied attempt; `item` is the denial item of that hour.
+
+    `later_shard` tells it apart from an attempt that an earlier release counted in the same hour.
+    """
     level = (item["used"], item["seatCount"], item.get("hardCap"))
-    about = (entitlement_id, hour, item["seatKey"], item["attempts"])
+    about: tuple[object, ...] = (entitlement_id, hour, item["seatKey"], item["attempts"])
+    if later_shard:
+        about = (*about, later_shard)
     denial = {
         "hour": f"{hour}:00:00Z",
         "attempts": item["attempts"],

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from shared.dynamodb.keys import Key, denial_key, entitlement_key, seat_record_key
+from shared.dynamodb.keys import Key, denial_keys, entitlement_key, seat_record_key
 from shared.dynamodb.requests import Item
 from shared.events.builders import Event
 from shared.events.types import ENDPOINT_DISABLED
@@ -18,7 +18,7 @@ def keys_of(event: Event) -> list[Key]:
     if key := data.get("seat", {}).get("seatKey"):
         keys.append(seat_record_key(entitlement_id, key))
         if "denial" in data:
-            keys.append(denial_key(entitlement_id, key, data["denial"]["hour"][:13]))
+            keys += denial_keys(entitlement_id, key, data["denial"]["hour"][:13])
     return keys
 
 
@@ -36,7 +36,8 @@ def enrich(event: Event, items: Mapping[Key, Item]) -> Event:
         key = seat["seatKey"]
         record = items.get(seat_record_key(entitlement_id, key), {})
         if "denial" in data:
-            record = items.get(denial_key(entitlement_id, key, data["denial"]["hour"][:13]), record)
+            hours = denial_keys(entitlement_id, key, data["denial"]["hour"][:13])
+            record = next((items[hour] for hour in hours if hour in items), record)
         data["seat"] = {
             **seat,
             "seatId": record.get("seatId"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from shared.dynamodb.keys import SEATS, denial_record_key, denied_bucket_key
+from shared.dynamodb.keys import SEATS, denial_record_partitions, denied_bucket_key
 from shared.dynamodb.paging import all_of, key_range
 from shared.dynamodb.requests import Item, Operation
 from shared.history.buckets import BUCKET_MS, bucket_name, bucket_start, parse_bucket_name
@@ -48,7 +48,8 @@ def attempts_between(
     entitlement_id: str, start: int, end: int, keys: Iterable[str], meter: str = SEATS
 ) -> Operation[list[Item]]:
     """The denial records from `start` to before `end`, of the partitions of these keys."""
+    partitions = {pk for key in keys for pk in denial_record_partitions(entitlement_id, key, meter)}
     items: list[Item] = []
-    for pk in sorted({denial_record_key(entitlement_id, 0, key, 0, meter).pk for key in keys}):
+    for pk in sorted(partitions):
         items += yield from all_of(key_range(pk, f"{start:013d}", f"{end - 1:013d}#~"))
     return items

@@ -10,11 +10,13 @@ from shared.dynamodb.requests import (
     Item,
     Operation,
     Pause,
+    Refused,
     Update,
     send,
 )
+from shared.overload import KnownFull
 from shared.seats import borrowing
-from shared.seats.cache import PoolCache
+from shared.seats.cache import PoolCache, SeenFull
 from shared.seats.donors import NoSeat, find_seat_elsewhere, has_free_seat
 from shared.seats.holder import Holder
 from shared.seats.leases import sweep_shard
@@ -57,6 +59,7 @@ def take(
         grant_id,
         cache.recall(entitlement_id, change.now_ms),
         borrow_seconds,
+        cache.overload(entitlement_id),
     )
     try:
         return (yield from _take(pending, expect_overdraft=expect_overdraft))
@@ -68,7 +71,7 @@ def _take(pending: PendingActivation, *, expect_overdraft: bool) -> Operation[Ac
     yield from pending.go_to(pending.place)
     write = yield from _first_write(pending, expect_overdraft=expect_overdraft)
     for attempt in range(1, ROUNDS + 1):
-        reply = yield from borrowing.send_with_borrowing(pending, write)
+        reply = yield from _send(pending, write, attempt)
         if isinstance(reply, Accepted):
             written = SeatShard.of(reply.item or {})
             if not written.is_only_shard and pending.pool_usage is None:  # it was split meanwhile
@@ -115,6 +118,31 @@ def _first_write(
     return pending.blind_write(expect_overdraft=expect_overdraft)
 
 
+def _send(
+    pending: PendingActivation, write: Update, attempt: int
+) -> Operation[Accepted | Refused | Conflicted]:
+    """Send a write. If the table does not take the first one, read the shard, which asks less.
+
+    Raises:
+        What `_deny` raises, if the table does not take that either, and the answer is known.
+    """
+    pending.shard_seen_ms = now_ms = pending.change.now_ms
+    if attempt > 1 or pending.borrow_seconds is not None:
+        return (yield from borrowing.send_with_borrowing(pending, write))
+    try:
+        reply, now_ms = yield from pending.overload.send(
+            write, pending.place.key, now_ms, lambda at: bool(pending.known_shard(at)), attempt
+        )
+    except KnownFull as known:
+        shard = pending.known_shard(known.now_ms)
+        assert shard is not None  # that is how it is known
+        pending.next_due = _next_due_known(pending)
+        yield from _deny(pending, shard)
+    pending.shard_seen_ms = now_ms
+    pending.change = pending.change.at(now_ms)
+    return reply
+
+
 def _settle(pending: PendingActivation) -> Operation[None]:
     """Have the cap of a pool follow the end of its overdraft before anybody is granted a seat.
 
@@ -157,11 +185,20 @@ def _take_elsewhere(
     found = yield from find_seat_elsewhere(pending, shard)
     if isinstance(found, ActivationResult):
         return found
-    if found is NoSeat.POOL_FULL:
+    if found is NoSeat.RETRY_HERE:
+        return None
+    if not shard.is_only_shard:
+        pending.overload.note_shard(pending.place.number, shard, pending.shard_seen_ms)
+    if found is NoSeat.KNOWN_FULL:
+        pending.next_due = _next_due_known(pending)
+    else:
         if pending.has_period and (yield from _has_recovered(pending)):
             return None
-        yield from _record_denial(pending, shard)
-        raise _denied(pending, shard)
+        if shard.is_only_shard:
+            pending.overload.note_full(SeenFull(shard, None), pending.shard_seen_ms)
+        else:
+            pending.overload.note_full(SeenFull(None, pending.next_due), pending.searched_ms)
+    yield from _deny(pending, shard)
     return None
 
 
@@ -173,6 +210,16 @@ def _arrive(
     if shard is None:
         yield from pending.go_to(place)
     return shard
+
+
+def _deny(pending: PendingActivation, shard: SeatShard) -> Operation[None]:
+    """Deny the request, once that is on record.
+
+    Raises:
+        HardCapReached, OverdraftPeriodEnded, CustomerCapReached.
+    """
+    yield from _record_denial(pending, shard)
+    raise _denied(pending, shard)
 
 
 def _record_denial(pending: PendingActivation, shard: SeatShard) -> Operation[None]:
@@ -188,6 +235,11 @@ def _record_denial(pending: PendingActivation, shard: SeatShard) -> Operation[No
         pending.change,
     )
     yield from write_with_conflict_retry(record)
+
+
+def _next_due_known(pending: PendingActivation) -> int | None:
+    """When the next lease of a pool ends, as it was known a moment ago."""
+    return pending.overload.seen.next_due if pending.overload.seen else None
 
 
 def _next_due(pending: PendingActivation, shard: SeatShard) -> int | None:

@@ -13,6 +13,7 @@ from shared.dynamodb.requests import (
     BatchGet,
     Cancelled,
     Item,
+    Once,
     Operation,
     Pause,
     Query,
@@ -21,6 +22,7 @@ from shared.dynamodb.requests import (
     Value,
     send,
 )
+from shared.overload import KnownFull
 from shared.seats.leases import due_shards, free_leases_of
 from shared.seats.pending import ActivationResult, PendingActivation
 from shared.seats.placement import SLOTS, capacity_partitions
@@ -40,6 +42,7 @@ class NoSeat(Enum):
 
     RETRY_HERE = auto()  # our own shard has changed, or it is the donor itself
     POOL_FULL = auto()
+    KNOWN_FULL = auto()  # the table takes no more requests, and the pool was full a moment ago
 
 
 class _Donor(NamedTuple):
@@ -49,6 +52,7 @@ class _Donor(NamedTuple):
     allocation: int
     used: int
     shard_count: int
+    is_marked: bool = True
 
     @classmethod
     def of(cls, item: Item) -> "_Donor":
@@ -56,8 +60,8 @@ class _Donor(NamedTuple):
         key = Key(item["pk"], item["sk"])
         if key.pk.startswith(POOL_PREFIX):
             pool = Pool.of(item)
-            return cls(key, pool.unallocated, 0, pool.shard_count or 1)
-        return cls(key, item.get("allowance", 0), len(item["seats"]), 0)
+            return cls(key, pool.unallocated, 0, pool.shard_count or 1, "roomKey" in item)
+        return cls(key, item.get("allowance", 0), len(item["seats"]), 0, "roomKey" in item)
 
     @property
     def free(self) -> int:
@@ -93,17 +97,23 @@ class _Donor(NamedTuple):
 class _Candidates:
     """The capacity index of a pool. A large one is read from a random position."""
 
-    def __init__(self, entitlement_id: str, shard_count: int) -> None:
-        partitions = capacity_partitions(entitlement_id, shard_count)
+    def __init__(self, pending: PendingActivation, shard_count: int) -> None:
+        self._pending = pending
+        self._is_begun = False
+        partitions = capacity_partitions(pending.entitlement_id, shard_count)
         random.shuffle(partitions)
         self._spans = [(partition, 0, SLOTS, True) for partition in partitions]
         self._start: Item | None = None
 
     def more(self) -> Operation[list[_Donor] | None]:
-        """The next candidates as they are now, the largest capacity first; None at the end."""
+        """The next candidates as they are now, the largest capacity first; None at the end.
+
+        Raises:
+            KnownFull.
+        """
         while self._spans:
             partition, low, high, is_whole = self._spans[0]
-            found = yield from send(
+            found = yield from self._pending.read_unless_full(
                 Query(
                     "roomKey = :partition AND page BETWEEN :low AND :high",
                     {":partition": partition, ":low": low, ":high": high},
@@ -112,6 +122,8 @@ class _Candidates:
                     start=self._start,
                 )
             )
+            if not self._is_begun:
+                self._pending.searched_ms, self._is_begun = self._pending.change.now_ms, True
             if found.next and is_whole:
                 # Without a random position, every request would start with the same donors.
                 middle = random.randrange(1, SLOTS)
@@ -139,6 +151,13 @@ def find_seat_elsewhere(
     """
     if shard.is_only_shard:
         return NoSeat.POOL_FULL
+    try:
+        return (yield from _search(pending, shard))
+    except KnownFull:
+        return NoSeat.KNOWN_FULL
+
+
+def _search(pending: PendingActivation, shard: SeatShard) -> Operation[ActivationResult | NoSeat]:
     without_capacity = set[Key]()
     for _ in range(ROUNDS):
         known = len(without_capacity)
@@ -160,7 +179,7 @@ def _from_donors(
 
     Donors that turn out to have none are added to `without_capacity`.
     """
-    candidates = _Candidates(pending.entitlement_id, shard.shard_count or 1)
+    candidates = _Candidates(pending, shard.shard_count or 1)
     while (batch := (yield from candidates.more())) is not None:
         for seen in batch:
             donor = seen
@@ -172,8 +191,11 @@ def _from_donors(
                     return outcome
                 donor = outcome  # another request took from it: this is how it is now
             if donor.key not in without_capacity:
-                # If it has capacity again, the condition keeps it in the index.
-                yield from send(donor.unmark())
+                # If it has capacity again, the condition keeps it in the index. The index shows
+                # for a moment what others have unmarked; and one that the table does not take now
+                # is unmarked by the next request.
+                if donor.is_marked:
+                    yield from send(Once(donor.unmark()))
                 without_capacity.add(donor.key)
     return NoSeat.POOL_FULL
 
@@ -221,7 +243,7 @@ def _free_some_due(pending: PendingActivation) -> Operation[bool]:
     start = None
     while True:
         due, pending.next_due, start = yield from due_shards(
-            pending.entitlement_id, pending.change.now, start
+            pending.entitlement_id, pending.change.now, start, pending.read_unless_full
         )
         if (yield from free_leases_of(due, pending.change)):
             return True
@@ -233,7 +255,7 @@ def has_free_seat(pending: PendingActivation, shard: SeatShard) -> Operation[boo
     """Whether another shard of the pool has a free seat."""
     if shard.is_only_shard:
         return False
-    candidates = _Candidates(pending.entitlement_id, shard.shard_count or 1)
+    candidates = _Candidates(pending, shard.shard_count or 1)
     while (batch := (yield from candidates.more())) is not None:
         if any(each.free for each in batch):
             return True

@@ -1,5 +1,6 @@
 """Leases that have expired, and leases that were given under earlier terms."""
 
+from collections.abc import Callable
 from typing import Any
 
 from shared.audit import Change
@@ -15,6 +16,7 @@ from shared.dynamodb.patterns import ROUNDS
 from shared.dynamodb.requests import (
     NO_NAMES,
     Accepted,
+    Found,
     Get,
     Item,
     Operation,
@@ -130,13 +132,16 @@ def free_leases_of(keys: list[Key], change: Change) -> Operation[int]:
 
 
 def due_shards(
-    entitlement_id: str, now: int, start: Item | None
+    entitlement_id: str,
+    now: int,
+    start: Item | None,
+    read: Callable[[Query], Operation[Found]] = send,
 ) -> Operation[tuple[list[Key], int | None, Item | None]]:
     """Some shards on which a lease may have expired, and where to go on.
 
     At the end: the earliest time at which a lease ends on the other shards.
     """
-    found = yield from send(
+    found = yield from read(
         Query(
             "sweepKey = :pool",
             {":pool": pool_sweep_partition(entitlement_id)},

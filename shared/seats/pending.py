@@ -1,18 +1,19 @@
 """A request for a seat while it is being decided."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from shared.audit import Change
 from shared.dynamodb.requests import (
     Operation,
+    Request,
     Update,
 )
-from shared.seats.cache import CachedPool
+from shared.seats.cache import CachedPool, SeatOverload
 from shared.seats.encoding import Grant, decode_grant, encode_borrowed, encode_grant, seat_key
 from shared.seats.holder import Holder
 from shared.seats.placement import Place
 from shared.seats.seat_usage import SeatUsage, read_seat_usage
-from shared.seats.shard import Decision, SeatShard
+from shared.seats.shard import Decision, SeatShard, decide
 from shared.seats.writes import (
     STARTS_OVERDRAFT,
     WITHIN_ALLOCATION,
@@ -24,6 +25,8 @@ from shared.seats.writes import (
     renewal_update,
     replacement_update,
 )
+
+ReplyT = TypeVar("ReplyT")
 
 
 class ActivationResult(NamedTuple):
@@ -55,7 +58,9 @@ class PendingActivation:
         grant_id: int,
         cached: CachedPool | None,
         borrow_seconds: int | None = None,
+        overload: SeatOverload | None = None,
     ) -> None:
+        self.overload = overload or SeatOverload()
         self.borrow_seconds = borrow_seconds
         # What goes into the same transaction: the beginning or the end of borrowing a seat.
         self.with_borrowing: tuple[Update, ...] = ()
@@ -72,6 +77,8 @@ class PendingActivation:
         self.has_settled = cached.has_settled if cached else False
         # When the next lease of another shard ends, once the pool was searched.
         self.next_due: int | None = None
+        # Times before the shard, and the free seats of the pool, were read as they are known.
+        self.shard_seen_ms = self.searched_ms = change.now_ms
 
     def go_to(self, place: Place) -> Operation[None]:
         """Try this place; read the pool's seat usage unless it is recent enough."""
@@ -86,6 +93,30 @@ class PendingActivation:
             if self.place.shard_count is None
             else CachedPool(self.place.shard_count, self.pool_usage, self.has_settled)
         )
+
+    def known_shard(self, now_ms: int) -> SeatShard | None:
+        """The seat's shard, if it is known that nobody but its holders can get a seat."""
+        number = None if self.place.shard_count is None else self.place.number
+        shard = self.overload.last_shard(number, now_ms)
+        if shard and decide(shard, self.key, now_ms // 1000) is Decision.SHARD_FULL:
+            return shard
+        return None
+
+    def _is_pool_known_full(self, now_ms: int) -> bool:
+        """Whether it is known that no shard of the pool has a free seat."""
+        seen = self.overload.last_seen(now_ms)
+        return seen is not None and seen.shard is None
+
+    def read_unless_full(self, request: Request[ReplyT]) -> Operation[ReplyT]:
+        """Read where a pool has free seats, as soon as the table takes it.
+
+        Raises:
+            KnownFull: the table is overloaded, and the answer is known.
+        """
+        now_ms = self.change.now_ms
+        reply, now_ms = yield from self.overload.read(request, now_ms, self._is_pool_known_full)
+        self.change = self.change.at(now_ms)
+        return reply
 
     @property
     def is_overdraft(self) -> bool:

@@ -19,6 +19,7 @@ can be given again, and it is never stored. Times are Unix seconds unless a name
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from shared import problems
@@ -50,6 +51,7 @@ from shared.overdraft_clock import (
     clock_attributes,
     started,
 )
+from shared.overload import KnownFull, Overload
 from shared.usage.counter import NO_LIMIT, REMOVED, Consumption, Counter, counter_of
 from shared.usage.encoding import encode_entry, time_of
 from shared.usage.periods import DAY_MS
@@ -286,6 +288,7 @@ def consume(
     *,
     occurred_ms: int | None = None,
     busy_log: int | None = None,
+    overload: Overload[Counter] | None = None,
 ) -> Operation[Outcome]:
     """Consume `quantity` of a usage limit, all or nothing, once per request key.
 
@@ -293,24 +296,46 @@ def consume(
 
     `busy_log` is the log number that the caller last saw on a busy limit. The request's archive
     item is then read first, which is worth it for a key that does not contain its time. It changes
-    the number of round trips and never the outcome.
+    the number of round trips and never the outcome. `overload` is what the caller knows of the
+    limit in case the table throttles it.
 
     Raises:
         NotFound, EntitlementSuspended, EntitlementExpired, EntitlementNotYetValid,
         HardCapReached, OverdraftPeriodEnded, CustomerCapReached (with `usage` and `overdraft`; on
         record), IdempotencyConflict, Contention, Sharded.
     """
-    counter_key = usage_key(entitlement_id, usage)
-    if busy_log is not None:
+    entry, overload = Entry(key, quantity, occurred_ms=occurred_ms), overload or Overload[Counter]()
+    try:
+        return (yield from _consume(entitlement_id, usage, entry, change, busy_log, overload))
+    except KnownFull:
+        return (yield from _by_memory(entitlement_id, usage, entry, change, overload))
+
+
+def _consume(
+    entitlement_id: str,
+    usage: str,
+    entry: Entry,
+    change: Change,
+    checked: int | None,
+    overload: Overload[Counter],
+) -> Operation[Outcome]:
+    """`checked` is the log number for which the archive is read first.
+
+    Raises:
+        KnownFull: the table takes no more requests, and there was not enough left a moment ago.
+    """
+    counter_key, key, quantity = usage_key(entitlement_id, usage), entry.key, entry.quantity
+    if checked is not None:
         consumed = yield from kept(entitlement_id, usage, key, change.now_ms)
         if consumed:
             counter = counter_of((yield from send(Get(counter_key))))
             return replay(consumed, quantity, counter)
-    entry = Entry(key, quantity, occurred_ms=occurred_ms)
-    checked = busy_log
+    is_known = partial(_is_known_used_up, overload, entry)
     write = consumption_update(counter_key, entry, change, LogSeen(checked))
     for attempt in range(1, ROUNDS + 1):
-        reply = yield from send(write)
+        reply, seen_ms = yield from overload.send(
+            write, counter_key, change.now_ms, is_known, attempt
+        )
         if isinstance(reply, Accepted):
             return (yield from finish(counter_key, reply, key, change))
         if isinstance(reply, Conflicted):
@@ -328,6 +353,7 @@ def consume(
         check_counter_in_force(counter, change.now)
         current = counter.as_of(change.now)
         if current.available_at(change.now) < quantity:
+            overload.note_full(counter, seen_ms)
             yield from record_denial(entitlement_id, usage, key, quantity, current, change)
             raise denied(usage, quantity, current, change.now)
         if attempt > 1:
@@ -339,6 +365,32 @@ def consume(
         else:
             write = yield from begin_period(counter_key, counter, current, change, entry)
     raise problems.Contention
+
+
+def _is_known_used_up(overload: Overload[Counter], entry: Entry, now_ms: int) -> bool:
+    """Whether it is known that not enough is left for a request that the logs do not have."""
+    counter = overload.last_seen(now_ms)
+    if counter is None or counter.raw(entry.key) != (None, None):
+        return False
+    now = now_ms // 1000
+    return counter.as_of(now).available_at(now) < entry.quantity
+
+
+def _by_memory(
+    entitlement_id: str, usage: str, entry: Entry, change: Change, overload: Overload[Counter]
+) -> Operation[Outcome]:
+    """Answer a request by what is known of the limit: by the archive, or with a denial.
+
+    Raises:
+        HardCapReached, OverdraftPeriodEnded, CustomerCapReached, IdempotencyConflict.
+    """
+    assert overload.seen is not None  # that is how it is known
+    consumed = yield from kept(entitlement_id, usage, entry.key, change.now_ms)
+    if consumed:
+        return replay(consumed, entry.quantity, overload.seen)
+    counter = overload.seen.as_of(change.now)
+    yield from record_denial(entitlement_id, usage, entry.key, entry.quantity, counter, change)
+    raise denied(usage, entry.quantity, counter, change.now)
 
 
 def _alone(item: Item | None) -> Counter:

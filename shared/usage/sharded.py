@@ -29,13 +29,16 @@ from shared.dynamodb.requests import (
     Accepted,
     Conflicted,
     Get,
+    Item,
     Operation,
     Pause,
     Put,
     Transact,
     Update,
+    Written,
     send,
 )
+from shared.overload import KnownFull, Overload
 from shared.usage import consumption, corrections
 from shared.usage.allocation import (
     RECONCILE_SECONDS,
@@ -87,6 +90,14 @@ class LimitCache:
 
     def __init__(self) -> None:
         self._seen: LRUCache[tuple[str, str], tuple[Counter, int]] = LRUCache(self.SIZE)
+        self._overloads: LRUCache[tuple[str, str], Overload[Counter]] = LRUCache(self.SIZE)
+
+    def overload(self, limit: tuple[str, str]) -> Overload[Counter]:
+        """What is known of a limit that may be overloaded; the caller adds to it."""
+        known = self._overloads.get(limit)
+        if known is None:
+            known = self._overloads[limit] = Overload[Counter]()
+        return known
 
     def recall(self, limit: tuple[str, str], now_ms: int) -> Counter | None:
         """The counter of a sharded limit, if it was read recently."""
@@ -133,6 +144,7 @@ def consume(
                 change,
                 occurred_ms=occurred_ms,
                 busy_log=busy_log,
+                overload=cache.overload(limit),
             )
         except Sharded:
             pass
@@ -188,6 +200,9 @@ class _Request:
     ) -> None:
         self.limit, self.key, self.quantity, self.change = limit, key, quantity, change
         self.cache = cache
+        self.overload = cache.overload(limit)
+        # A time before the limit's counter was read.
+        self.seen_ms = change.now_ms
         self.usage_shard_key = usage_shard_key(*limit, shard_of(key))
 
     def consume(self) -> Operation[Outcome]:
@@ -201,7 +216,7 @@ class _Request:
             counter = yield from self._read()
         write = self._write(counter)
         for attempt in range(1, ROUNDS + 1):
-            reply = yield from send(write)
+            reply = yield from self._send(write, attempt)
             if isinstance(reply, Accepted):
                 return (yield from self._done(reply))
             if isinstance(reply, Conflicted):
@@ -214,7 +229,7 @@ class _Request:
             if consumed:
                 return consumption.replay(consumed, self.quantity, None)
             if not self._has_enough(shard, counter):
-                counter = yield from self._read()
+                counter = yield from self._read_unless_used_up()
             consumption.check_counter_in_force(counter, self.change.now)
             if not self._has_enough(shard, counter):
                 # The shard has enough and the current terms then, unless other requests are faster.
@@ -224,6 +239,37 @@ class _Request:
             write = self._write(counter, shard)
         raise problems.Contention
 
+    def _send(self, write: Update, attempt: int) -> Operation[Written]:
+        """Send a write; if the table does not take the first one, read the shard instead."""
+        # A repeated request is found on its shard: so nothing is denied before that is read.
+        key, now_ms = self.usage_shard_key, self.change.now_ms
+        reply, _ = yield from self.overload.send(write, key, now_ms, lambda _: False, attempt)
+        return reply
+
+    def _is_known_used_up(self, now_ms: int) -> bool:
+        """Whether it is known that all shards together do not have enough."""
+        seen = self.overload.last_seen(now_ms)
+        return (
+            seen is not None
+            and seen.left + seen.allocated < self.quantity
+            and not seen.has_ended(now_ms // 1000)
+        )
+
+    def _read_unless_used_up(self) -> Operation[Counter]:
+        """Read the limit's counter, as soon as the table takes it.
+
+        Raises:
+            HardCapReached, OverdraftPeriodEnded, CustomerCapReached: it does not, and it is known.
+        """
+        read, now_ms = Get(usage_key(*self.limit)), self.change.now_ms
+        try:
+            item, now_ms = yield from self.overload.read(read, now_ms, self._is_known_used_up)
+        except KnownFull:
+            assert self.overload.seen is not None  # that is how it is known
+            yield from self._deny(self.overload.seen)
+        self.change = self.change.at(now_ms)
+        return (yield from self._noted(item))
+
     def _deny(self, counter: Counter) -> Operation[None]:
         yield from consumption.record_denial(
             *self.limit, self.key, self.quantity, counter, self.change
@@ -232,7 +278,10 @@ class _Request:
 
     def _read(self) -> Operation[Counter]:
         """Read the limit's counter, and bring the clock of its overdraft up to date."""
-        item = yield from send(Get(usage_key(*self.limit)))
+        return (yield from self._noted((yield from send(Get(usage_key(*self.limit))))))
+
+    def _noted(self, item: Item | None) -> Operation[Counter]:
+        self.seen_ms = self.change.now_ms
         counter = yield from follow_clock(self.limit, counter_of(item), self.change)
         self.cache.note(self.limit, counter, self.change.now_ms)
         return counter
@@ -292,6 +341,7 @@ class _Request:
         elif counter.has_ended(self.change.now):
             yield from begin_period(self.limit, self.change)
         elif counter.left + counter.allocated < self.quantity:
+            self.overload.note_full(counter, self.seen_ms)
             yield from self._deny(counter)
         elif shard and shard.returning is not None and not counter.allocated:
             yield from send(clear_returning(self.usage_shard_key))

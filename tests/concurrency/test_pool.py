@@ -24,7 +24,7 @@ from shared.seats.placement import SLOTS, Place, capacity_partitions
 from shared.seats.release import release_grant
 from shared.seats.shard import SeatShard
 from shared.seats.terms import SeatTerms
-from tests.support.seats import NOW_MS, new_id, terms
+from tests.support.seats import NOW_MS, asked_in, new_id, terms
 from tests.support.tables import create_table, open_client, read_item
 from tests.support.threads import SEEDS, THREADS, Grants, histories, run, together
 
@@ -231,7 +231,7 @@ def test_nobody_is_denied_while_capacity_is_being_moved(dynamodb: DynamoDBClient
         assert clients.release(0, activation_id(grant.key, grant.held.grant_id))
     operation = activation.take(clients.entitlement_id, Holder(second[3]), clients.change(), 77)
     request = next(operation)
-    while not isinstance(request, Query):
+    while not isinstance(asked_in(request), Query):
         request = operation.send(
             clients.now_ms() if isinstance(request, Pause) else dynamodb.execute(request)
         )

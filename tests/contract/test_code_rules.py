@@ -107,7 +107,7 @@ PACKAGES = (
     ),
     ("aws_json",),
     ("dynamodb", "kms"),
-    ("audit", "validity", "signed_tokens", "overdraft_clock"),
+    ("audit", "validity", "signed_tokens", "overdraft_clock", "overload"),
     ("seats", "usage"),
     ("entitlements", "history", "report_links"),
     ("sales", "mail_links"),

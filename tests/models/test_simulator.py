@@ -10,7 +10,7 @@ import simpy
 from benchmarks.new_pool import new_shards
 from benchmarks.scale import counting, run
 from benchmarks.scale.designs import DESIGNS, OneShard, Shards, Textbook
-from benchmarks.scale.engine import PLAIN, READ, TRANSACTION, Engine, Throttled, units
+from benchmarks.scale.engine import PLAIN, READ, TRANSACTION, Engine, GaveUp, units
 from local.dynamodb import DynamoDBLocal
 from shared import problems
 from shared.audit import Change
@@ -28,7 +28,7 @@ from shared.usage.counter import UsageTerms
 from shared.usage.terms import new_counter
 from tests.support.patching import patch_constant
 from tests.support.sampling import IS_SOAK
-from tests.support.seats import new_id, terms
+from tests.support.seats import asked_in, new_id, terms
 from tests.support.tables import create_table, open_client
 
 NOW = 2_500_000_000_000
@@ -51,6 +51,7 @@ class Both:
 
     def execute(self, request: Any) -> Any:
         answered = self.dynamodb.execute(request)
+        request = asked_in(request)
         if isinstance(request, Query):
             # DynamoDB Local's indexes do not lag. What has equal sort keys has no order.
             found = self.engine.at_once(request)
@@ -236,7 +237,7 @@ def test_units_are_those_of_the_engine(engine: DynamoDBLocal) -> None:
             Change("k", "r", NOW),
             grant_ids.next(NOW),
         )
-        request = operation.send(None)
+        request = asked_in(operation.send(None))
         assert isinstance(request, Update)
         dynamodb.execute(request)
         simulated.write(request)
@@ -261,7 +262,7 @@ def test_a_partition_takes_a_thousand_units_a_second() -> None:
         write = Update(Key("P", f"{number % 200}"), "ADD n :one", "", {}, {":one": 1})
         try:
             yield from engine.send(write)
-        except Throttled:
+        except GaveUp:
             return
         done.append(env.now)
 
@@ -308,6 +309,26 @@ def test_no_design_exceeds_its_cap_and_runs_are_the_same_every_time(
         assert first.most == 40
     if kind is OneShard:
         assert first.conflicts == 0
+
+
+@pytest.mark.parametrize(("kind", "rate"), [(OneShard, 3_000), (Shards, 8_000)])
+def test_a_storm_of_denials_is_answered_and_on_record(kind: Any, rate: int) -> None:
+    """Far more than its partitions take; `storm` compares the denials with those on record."""
+    result = run.storm(kind, 100 if kind is OneShard else 400, rate, 1.0)
+    assert result.throttled > 0
+    assert result.failed == 0
+    assert result.done > 0.95 * rate
+
+
+@pytest.mark.parametrize("kind", [counting.OneCounter, counting.Parts])
+def test_a_storm_on_a_used_up_limit_is_answered_and_on_record(
+    kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counting, "STORM_SECONDS", 1.0)
+    result = counting.storm(kind, 6_000)
+    assert result.throttled > 0
+    assert result.failed == 0
+    assert result.done > 0.95 * 6_000
 
 
 def test_moving_allocation_is_rare_while_there_is_free_capacity() -> None:

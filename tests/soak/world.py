@@ -315,6 +315,8 @@ def _conflict(operation: str, payload: bytes) -> Answer:
 class WorldClient(DynamoDBClient):
     """The product's client, whose calls are made in a world."""
 
+    at_once = 1  # tasks give way, and nothing else does
+
     def __init__(self, world: World) -> None:
         super().__init__(
             "table",

@@ -2,11 +2,12 @@
 
 import base64
 import itertools
+from typing import Any
 
 from shared.audit import Change
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import seat_shard_key
-from shared.dynamodb.requests import Accepted, Get, Item
+from shared.dynamodb.requests import Accepted, Get, Item, Once
 from shared.overdraft_clock import OverdraftPeriod
 from shared.seats.terms import SeatTerms, new_shard_put
 
@@ -49,6 +50,11 @@ def change(now_ms: int = NOW_MS, actor: str = "key_test") -> Change:
 def make_shard(dynamodb: DynamoDBClient, entitlement_id: str, valid: SeatTerms) -> None:
     reply = dynamodb.execute(new_shard_put(entitlement_id, valid, change()))
     assert isinstance(reply, Accepted)
+
+
+def asked_in(request: Any) -> Any:
+    """What is asked of the table, also by a request that is made once."""
+    return request.request if isinstance(request, Once) else request
 
 
 def read_shard_item(dynamodb: DynamoDBClient, entitlement_id: str) -> Item:

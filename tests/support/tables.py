@@ -43,6 +43,7 @@ class RoleClient(DynamoDBClient):
         # A busy engine may take longer than DynamoDB ever does.
         self._aws._seconds = (600, 600)
 
+    at_once = 1  # moto is not atomic, and a role is that of a thread
     role = ""  # of every thread, unless one has a role of its own
     most_a_page: int | None = (
         None  # where DynamoDB ends a page of a query, however much is asked for

@@ -23,7 +23,7 @@ from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
     DUE_MAILS,
     Key,
-    denial_key,
+    denial_keys,
     entitlement_id_of,
     entitlement_key,
     expiry_key,
@@ -587,14 +587,15 @@ def _denied_names(
     shown = sorted(denied.items(), key=lambda each: (-each[1], each[0]))[:NAMES_SHOWN]
     names = []
     for key, attempts in shown:
-        pk = denial_key(entitlement_id, key, "").pk
         low, high = bucket_name(since)[:13], bucket_name(until)[:13]
-        records = yield from all_of(
-            Query(
-                "pk = :pk AND sk BETWEEN :low AND :high",
-                {":pk": pk, ":low": low, ":high": f"{high}#~", ":key": key},
-                filter="seatKey = :key",
+        records: list[Item] = []
+        for hour in reversed(denial_keys(entitlement_id, key, "")):
+            records += yield from all_of(
+                Query(
+                    "pk = :pk AND sk BETWEEN :low AND :high",
+                    {":pk": hour.pk, ":low": low, ":high": f"{high}#~", ":key": key},
+                    filter="seatKey = :key",
+                )
             )
-        )
         names.append((mail_text.name_of(records[-1] if records else {}), attempts))
     return names

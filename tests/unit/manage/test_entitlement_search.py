@@ -1,13 +1,16 @@
 """Entitlements that are searched for or ranked, however old what is stored for it may be."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from functions.notify import lockstep, search_index
 from functions.release.search_backfill import Backfill
+from shared.api.pagination import MAX_LIMIT
 from shared.clock import now_ms
 from shared.dynamodb.keys import (
+    customer_key,
     denial_key,
     entitlement_key,
     follow_up_key,
@@ -17,7 +20,7 @@ from shared.dynamodb.keys import (
     seat_record_key,
     word_key,
 )
-from shared.dynamodb.requests import NO_NAMES, Get, Put, Update
+from shared.dynamodb.requests import NO_NAMES, Get, Put, Query, Update
 from shared.entitlements.search import SEARCH_FORM
 from shared.history import rankings
 from shared.history.buckets import month_name
@@ -204,3 +207,128 @@ def test_a_word_is_stored_for_each_name_and_only_for_those(api: Api) -> None:
     index(api, entitlement_id)
     for word in ("globex", "4711", "p"):
         assert api.dynamodb.execute(Get(word_key(word, entitlement_id))) is not None
+
+
+# --- By customer ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def many(api: Api) -> list[str]:
+    """More entitlements than are read from the list, of other customers."""
+    ids = [api.create(customer={"name": f"Other {number}"}) for number in range(MAX_LIMIT)]
+    with this_thread_as("ReleaseRole"):
+        Backfill().run(api.dynamodb, now_ms() + 60_000)
+    return ids
+
+
+def pages(api: Api, **query: str) -> list[list[str]]:
+    """The ids of every page of a list."""
+    found = list[list[str]]()
+    token: str | None = None
+    while True:
+        more = {"pageToken": token} if token else {}
+        status, answer, _ = api.call(ROUTE, query=query | more)
+        assert status == 200, answer
+        found.append([each["entitlementId"] for each in answer["items"]])
+        token = answer["nextPageToken"]
+        if token is None:
+            return found
+
+
+def whole(found: list[list[str]]) -> list[str]:
+    return [each for page in found for each in page]
+
+
+def test_a_customer_is_found_among_many_newest_first(api: Api) -> None:
+    customer = {"name": "Globex", "externalId": "4711"}
+    old = [api.create(customer=customer) for _ in range(3)]
+    for each in old:
+        index(api, each)
+    for number in range(MAX_LIMIT):
+        api.create(customer={"name": f"Other {number}"})
+    # The stream has not been read for this one yet.
+    new = api.create(customer=customer)
+    with this_thread_as("ReleaseRole"):
+        Backfill().run(api.dynamodb, now_ms() + 60_000)
+    newest_first = [new, *reversed(old)]
+    for name in ("Globex", "4711"):
+        assert listed(api, customer=name) == newest_first
+        assert whole(pages(api, customer=name, limit="1")) == newest_first
+    index(api, new)
+    assert listed(api, customer="Globex") == newest_first
+    assert listed(api, customer="Glob") == []
+    api.call(f"PATCH {E}", {"entitlementId": old[0]}, {"status": "suspended"})
+    assert listed(api, customer="Globex", status="suspended") == [old[0]]
+    assert listed(api, customer="Globex", overdraft="true") == []
+
+
+def test_a_customer_has_more_than_a_page(api: Api) -> None:
+    ids = [api.create(customer={"name": "Globex"}) for _ in range(MAX_LIMIT + 20)]
+    for each in ids:
+        index(api, each)
+    with this_thread_as("ReleaseRole"):
+        Backfill().run(api.dynamodb, now_ms() + 60_000)
+    found = pages(api, customer="Globex", limit="70")
+    assert [len(page) for page in found] == [70, 50]
+    assert whole(found) == ids[::-1]
+
+
+def test_until_all_have_their_place_the_whole_list_is_read(api: Api) -> None:
+    old = api.create(customer={"name": "Globex"})  # without an item of its customer
+    for number in range(MAX_LIMIT):
+        api.create(customer={"name": f"Other {number}"})
+    assert listed(api, customer="Globex") == [old]
+    api.dynamodb.execute(Put(search_progress_key(), {"form": SEARCH_FORM - 1}))
+    assert listed(api, customer="Globex") == [old]
+    api.dynamodb.execute(
+        Put(search_progress_key(), {"form": SEARCH_FORM, "start": ["a", "b", "c"]})
+    )
+    assert whole(pages(api, customer="Globex", limit="1")) == [old]
+
+
+def test_a_customer_s_earlier_name_finds_nothing(api: Api, many: list[str]) -> None:
+    entitlement_id = many[0]
+    index(api, entitlement_id)
+    before = read_item(api.dynamodb, entitlement_key(entitlement_id))
+    api.call(f"PATCH {E}", {"entitlementId": entitlement_id}, {"customer": {"name": "Initech"}})
+    api.create()  # so that the list's newest do not have it
+    assert listed(api, customer="Other 0") == []
+    old_key = customer_key("Other 0", before["listSort"])
+    assert api.dynamodb.execute(Get(old_key)) is not None
+    with this_thread_as("NotifyRole"):
+        work = search_index.write_words(entitlement_id, [changed(before)])
+        assert lockstep.run(api.dynamodb, [work], at_once=1) == [None]
+    assert api.dynamodb.execute(Get(old_key)) is None
+    assert listed(api, customer="Initech") == [entitlement_id]
+
+
+def changed(before: dict[str, Any]) -> Any:
+    """A record of the stream, as far as the search looks at it."""
+    return SimpleNamespace(old=before, new=None)
+
+
+# --- Several words --------------------------------------------------------------------------------
+
+
+def test_a_search_reads_by_the_word_that_few_have(api: Api, many: list[str]) -> None:
+    rare = [api.create(customer={"name": "Customers rare"}) for _ in range(3)]
+    common = [api.create(customer={"name": f"Customers {number}"}) for number in range(MAX_LIMIT)]
+    for each in (*rare, *common):
+        index(api, each)
+    reads = list[str]()
+    execute = api.dynamodb.execute
+
+    def count(request: Any) -> Any:
+        if isinstance(request, Query):
+            reads.append(str(request.values.get(":word")))
+        return execute(request)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(api.dynamodb, "execute", count)
+        assert sorted(listed(api, search="customers rare")) == sorted(rare)
+    assert reads == ["customers", "rare"]
+    found = pages(api, search="rare customers", limit="2")
+    assert [len(page) for page in found] == [2, 1]
+    # Both words are those of many: it is read by the longest.
+    found = pages(api, search="p customers", limit="60")
+    assert sorted(whole(found)) == sorted([*rare, *common])

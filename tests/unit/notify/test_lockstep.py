@@ -7,10 +7,19 @@ from typing import Any
 import pytest
 
 from functions.notify import lockstep
-from functions.notify.lockstep import Several
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import Key
-from shared.dynamodb.requests import Accepted, BatchGet, BatchPut, Get, Operation, Pause, Put, Query
+from shared.dynamodb.requests import (
+    Accepted,
+    BatchGet,
+    BatchPut,
+    Get,
+    Operation,
+    Pause,
+    Put,
+    Query,
+    Several,
+)
 
 
 def key(name: str) -> Key:

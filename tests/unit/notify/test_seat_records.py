@@ -5,11 +5,10 @@ from typing import Any
 import pytest
 
 from functions.notify import lockstep, seat_records
-from functions.notify.lockstep import Several
 from functions.notify.stream_images import Version
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import seat_record_key
-from shared.dynamodb.requests import Item, Operation, Put
+from shared.dynamodb.requests import Item, Operation, Put, Several
 from shared.history.changes import ChangeRecord
 from shared.history.level import Level
 from tests.support.seats import NOW_MS, new_id

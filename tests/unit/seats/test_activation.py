@@ -11,7 +11,7 @@ from shared.dynamodb.patterns import ROUNDS
 from shared.dynamodb.requests import Conflicted, Pause, Refused, Update
 from shared.seats import activation
 from shared.seats.holder import Holder
-from tests.support.seats import NOW_MS, change, make_shard, new_id, read_shard_item, terms
+from tests.support.seats import NOW_MS, asked_in, change, make_shard, new_id, read_shard_item, terms
 
 
 def test_a_refused_write_is_looked_at_again_and_given_up_in_the_end(
@@ -125,7 +125,7 @@ def test_refusals_without_end_are_given_up_too(dynamodb: DynamoDBClient) -> None
     tries = 0
     with pytest.raises(problems.Contention):
         while True:
-            tries += isinstance(request, Update)
+            tries += isinstance(asked_in(request), Update)
             reply = NOW_MS if isinstance(request, Pause) else Refused(item)
             request = operation.send(reply)
     assert tries == ROUNDS
@@ -153,7 +153,7 @@ def test_what_ends_while_a_request_waits_is_not_granted(dynamodb: DynamoDBClient
     reply: Any = None
     with suppress(StopIteration, problems.OverdraftPeriodEnded):
         while True:
-            writes += isinstance(request, Update)
+            writes += isinstance(asked_in(request), Update)
             if isinstance(request, Pause):
                 # Time passes with the second pause after the lost write, if there is one.
                 pauses += writes > 1

@@ -24,7 +24,7 @@ from shared.usage.periods import Period, calendar_month
 from shared.usage.terms import new_counter
 from tests.support.patching import patch_constant
 from tests.support.sampling import IS_SOAK
-from tests.support.seats import NOW_MS, change, new_id, timed_key
+from tests.support.seats import NOW_MS, asked_in, change, new_id, timed_key
 from tests.support.tables import read_item
 from tests.unit.conftest import Api
 
@@ -752,7 +752,7 @@ def test_the_function_looks_nothing_up_for_a_key_with_its_time(
     execute = customer.api.dynamodb.execute
 
     def watched(request: Any) -> Any:
-        sent.append(type(request))
+        sent.append(type(asked_in(request)))
         return execute(request)
 
     monkeypatch.setattr(customer.api.dynamodb, "execute", watched)

@@ -51,8 +51,7 @@ class Candidates(NamedTuple):
 def found_by_words(wanted: list[str], start: list[str] | None) -> Operation[Candidates]:
     """The entitlements that have words with each of these beginnings.
 
-    They are read by one of the words. With several, that is one which few entitlements have, if
-    there is such a one: then a common word does not make the search long.
+    They are read by one of the words, so that a common one does not make the search long.
     """
     if start:
         position, chosen = start
@@ -71,16 +70,17 @@ def found_by_words(wanted: list[str], start: list[str] | None) -> Operation[Cand
 
 
 def _rarest(wanted: list[str]) -> Operation[tuple[str, Found]]:
-    """The first word that few entitlements have, the longest first; otherwise the longest."""
-    longest_first = sorted(wanted, key=len, reverse=True)
-    found = yield from _with_word(longest_first[0])
-    if found.next is None:
-        return longest_first[0], found
-    for word in longest_first[1:]:
-        fewer = yield from _with_word(word)
-        if fewer.next is None:
-            return word, fewer
-    return longest_first[0], found
+    """The word by which to read: one that few have, or among whose first most have the others."""
+    best: tuple[int, str, Found] | None = None
+    for word in sorted(wanted, key=len, reverse=True):
+        found = yield from _with_word(word)
+        if found.next is None or len(wanted) == 1:
+            return word, found
+        fitting = sum(is_found_by(item["text"].split(" "), wanted) for item in found.items)
+        if best is None or fitting > best[0]:
+            best = fitting, word, found
+    assert best is not None  # at least one word is wanted
+    return best[1:]
 
 
 def _with_word(beginning: str, position: str | None = None) -> Operation[Found]:

@@ -329,6 +329,27 @@ def test_a_search_reads_by_the_word_that_few_have(api: Api, many: list[str]) -> 
     assert reads == ["customers", "rare"]
     found = pages(api, search="rare customers", limit="2")
     assert [len(page) for page in found] == [2, 1]
-    # Both words are those of many: it is read by the longest.
+    # Many have either word, and all that have the longer one have the other: it is read by that.
     found = pages(api, search="p customers", limit="60")
     assert sorted(whole(found)) == sorted([*rare, *common])
+
+
+def test_of_two_words_of_many_the_one_is_read_whose_entitlements_have_the_other(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several = MAX_LIMIT + 10
+    both = [api.create(customer={"name": "Zed Holding"}) for _ in range(several)]
+    others = [api.create(customer={"name": "Other Holding"}) for _ in range(several)]
+    for each in (*both, *others):
+        index(api, each)
+    reads = list[str]()
+    execute = api.dynamodb.execute
+
+    def count(request: Any) -> Any:
+        if isinstance(request, Query):
+            reads.append(str(request.values.get(":word")))
+        return execute(request)
+
+    monkeypatch.setattr(api.dynamodb, "execute", count)
+    assert sorted(whole(pages(api, search="zed holding", limit="100"))) == sorted(both)
+    assert reads == ["holding", "zed", "zed"]

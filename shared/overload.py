@@ -73,11 +73,19 @@ class Overload(Generic[SeenT]):
         return self.seen if is_recent and self.is_on(now_ms) else None
 
     def send(
-        self, write: Update, key: Key, now_ms: int, is_known: Decides, attempt: int
+        self,
+        write: Update,
+        key: Key,
+        now_ms: int,
+        is_known: Decides,
+        attempt: int,
+        *,
+        always_tries: bool = False,
     ) -> Operation[tuple[Written, int]]:
         """Send a write that may be refused; a time before the reply.
 
-        If the table does not take the first one, the item is read, which asks less of the table.
+        If the table does not take the first one, the item is read, which asks less of the table;
+        with `always_tries`, before anything is decided.
 
         Raises:
             KnownFull: the table does not take that either, and the request can be denied without.
@@ -89,21 +97,28 @@ class Overload(Generic[SeenT]):
             if not isinstance(reply, Throttled):
                 return reply, now_ms
             self.note_throttled(now_ms)
-        item, now_ms = yield from self.read(Get(key), now_ms, is_known)
+        read = self.read(Get(key), now_ms, is_known, always_tries=always_tries)
+        item, now_ms = yield from read
         return Refused(item), now_ms
 
     def read(
-        self, request: Request[ReplyT], now_ms: int, is_known: Decides
+        self,
+        request: Request[ReplyT],
+        now_ms: int,
+        is_known: Decides,
+        *,
+        always_tries: bool = False,
     ) -> Operation[tuple[ReplyT, int]]:
         """Read as soon as the table takes it; the reply, and a time before it.
 
-        `is_known` says whether a request can be denied without it at a time.
+        `is_known` says whether a request can be denied without it at a time; with `always_tries`,
+        after one attempt.
 
         Raises:
             KnownFull: it can.
         """
         for attempt in range(ROUNDS):
-            if is_known(now_ms):
+            if (attempt or not always_tries) and is_known(now_ms):
                 raise KnownFull(now_ms)
             reply = yield from send(Once(request))
             if not isinstance(reply, Throttled):

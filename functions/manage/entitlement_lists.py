@@ -185,26 +185,31 @@ def _newest(request: Request, start: list[str] | None) -> Operation[Candidates]:
 
 
 def _of_customer(request: Request, start: list[str] | None) -> Operation[Candidates]:
-    """A customer's entitlements, newest first; those that the stream has not brought yet as well.
+    """A customer's entitlements, newest first; of the newest, also what the stream has not brought.
 
-    After an update, until all can be found by their customer, the whole list is read.
+    After an update, until all can be found by their customer, the whole list is read. A page token
+    says which list it is of, also one of an earlier release.
     """
-    if start:
-        is_of_whole_list = len(start) > 1
-        if is_of_whole_list:
-            return (yield from _newest(request, start))
-        return (yield from found_by_customer(_customer(request), start))
+    if start and len(start) > 1:
+        return (yield from _newest(request, start))
+    if start and not start[0][0].isdigit():
+        return (yield from marked(start))
     newest = yield from _newest(request, None)
-    if newest.next is None or not is_complete((yield from send(Get(search_progress_key())))):
+    if start is None and (newest.next is None or not (yield from _is_findable(request))):
         return newest
-    known = yield from found_by_customer(_customer(request), None)
-    last = known.next[0] if known.next else ""
+    known = yield from found_by_customer(_customer(request), start)
     candidates = {each.position[0]: each for each in known.found}
     for each in newest.found:
         place = each.position[-1]
         candidates[place] = each._replace(position=[place])
-    listed = [candidates[place] for place in sorted(candidates, reverse=True) if place >= last]
-    return Candidates(listed, known.next)
+    last = known.next[0] if known.next else ""
+    places = (place for place in candidates if place >= last and (not start or place < start[0]))
+    return Candidates([candidates[place] for place in sorted(places, reverse=True)], known.next)
+
+
+def _is_findable(request: Request) -> Operation[bool]:
+    """Whether all entitlements can be found by their customer."""
+    return is_complete((yield from send(Get(search_progress_key()))), request.now_ms)
 
 
 def _found_by_external_id(external_id: str, _: list[str] | None) -> Operation[Candidates]:

@@ -54,7 +54,8 @@ def found_by_words(wanted: list[str], start: list[str] | None) -> Operation[Cand
     They are read by one of the words, so that a common one does not make the search long.
     """
     if start:
-        position, chosen = start
+        # A token of an earlier release has no word: it read by the longest.
+        position, chosen = start if len(start) > 1 else (start[0], max(wanted, key=len))
         found = yield from _with_word(chosen, position)
     else:
         chosen, found = yield from _rarest(wanted)

@@ -214,7 +214,7 @@ def _release(entitlement_id: str, key: str, change: Change) -> Operation[str | N
 
 def _denials_of(entitlement_id: str, key: str) -> Operation[list[Item]]:
     items: list[Item] = []
-    for hour in denial_keys(entitlement_id, key, ""):
+    for hour in reversed(denial_keys(entitlement_id, key, "")):  # the newest at the end
         query = Query("pk = :pk", {":pk": hour.pk, ":key": key}, filter="seatKey = :key")
         items += yield from all_of(query)
     return items

@@ -18,7 +18,7 @@ from shared.history.buckets import BUCKET_MS, HOUR_MS, bucket_name, bucket_start
 SPAN = 30 * 86_400
 PERSONS_SHOWN = 200
 # The most denial items that are read from each of the 64 partitions.
-READ = 100
+READ = 200
 
 
 class PortalDeniedDayView(TypedDict):

@@ -11,7 +11,7 @@ from shared.dynamodb.paging import list_query, position_of
 from shared.dynamodb.patterns import write_with_conflict_retry
 from shared.dynamodb.requests import NO_NAMES, Get, Item, Operation, Put, Update, send
 from shared.entitlements.model import LIST_KEY
-from shared.entitlements.search import SEARCH_FORM, is_complete
+from shared.entitlements.search import SEARCH_FORM, is_marked
 from shared.sales import follow_up
 
 PAGE = 100
@@ -33,7 +33,7 @@ class Backfill:
 
     def _page(self) -> Operation[int]:
         progress = yield from send(Get(search_progress_key()))
-        if is_complete(progress):
+        if is_marked(progress):
             self._is_done = True
             return 0
         start = progress.get("start") if progress and progress["form"] == SEARCH_FORM else None
@@ -53,7 +53,9 @@ class Backfill:
                     )
                 )
                 marked += 1
-        following: Item = {"start": position_of(found.next)} if found.next else {}
+        following: Item = {"markedAt": clock.now_ms()}
+        if found.next:
+            following = {"start": position_of(found.next)}
         yield from send(Put(search_progress_key(), {"form": SEARCH_FORM, **following}))
         return marked
 

@@ -15,6 +15,8 @@ from shared.texts import folded
 # The form of what is stored for searching. An entitlement with a lower one is not searchable yet,
 # its follow-up is not listed, or it is not among those of its customer.
 SEARCH_FORM = 4
+# How long the stream may take until it has followed the last mark.
+FOLLOWED_AFTER_MS = 600_000
 MAX_WORDS = 64
 WORD_LENGTH = 32
 # The ranking by the end of validity.
@@ -54,9 +56,16 @@ def customers_of(document: Mapping[str, Any]) -> set[str]:
     return {each for each in (customer["name"], customer.get("externalId")) if each}
 
 
-def is_complete(progress: Item | None) -> bool:
-    """Whether the entitlements of earlier releases can all be found, by the item that says so."""
+def is_marked(progress: Item | None) -> bool:
+    """Whether all entitlements of earlier releases are marked, by the item that says so."""
     return progress is not None and progress["form"] == SEARCH_FORM and "start" not in progress
+
+
+def is_complete(progress: Item | None, now_ms: int) -> bool:
+    """Whether all of them can be found: the stream has had time to follow the marks."""
+    if progress is None or not is_marked(progress):
+        return False
+    return bool(progress.get("markedAt", 0) + FOLLOWED_AFTER_MS <= now_ms)
 
 
 def is_found_by(words: Iterable[str], wanted: Iterable[str]) -> bool:

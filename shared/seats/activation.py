@@ -131,11 +131,19 @@ def _send(
         return (yield from borrowing.send_with_borrowing(pending, write))
     try:
         reply, now_ms = yield from pending.overload.send(
-            write, pending.place.key, now_ms, lambda at: bool(pending.known_shard(at)), attempt
+            write,
+            pending.place.key,
+            now_ms,
+            lambda at: bool(pending.known_shard(at)),
+            attempt,
+            # Whoever holds a seat of a pool has it on this shard.
+            always_tries=pending.place.shard_count is not None,
         )
     except KnownFull as known:
         shard = pending.known_shard(known.now_ms)
         assert shard is not None  # that is how it is known
+        pending.change = pending.change.at(known.now_ms)
+        check_seats(shard, pending.change.now)
         pending.next_due = _next_due_known(pending)
         yield from _deny(pending, shard)
     pending.shard_seen_ms = now_ms

@@ -69,11 +69,12 @@ class PoolCache:
     """
 
     SIZE = 2_000
-    SHARDS = 256  # of overloaded pools, about 10 KB each
+    # Of use for a moment only; about 10 KB each.
+    OVERLOADS = SHARDS = 256
 
     def __init__(self) -> None:
         self._seen: LRUCache[str, tuple[CachedPool, int]] = LRUCache(self.SIZE)
-        self._overloads: LRUCache[str, SeatOverload] = LRUCache(self.SIZE)
+        self._overloads: LRUCache[str, SeatOverload] = LRUCache(self.OVERLOADS)
         self._shards: SeenShards = LRUCache(self.SHARDS)
 
     def overload(self, entitlement_id: str) -> SeatOverload:

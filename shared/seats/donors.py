@@ -153,7 +153,8 @@ def find_seat_elsewhere(
         return NoSeat.POOL_FULL
     try:
         return (yield from _search(pending, shard))
-    except KnownFull:
+    except KnownFull as known:
+        pending.change = pending.change.at(known.now_ms)
         return NoSeat.KNOWN_FULL
 
 
@@ -246,6 +247,7 @@ def _free_some_due(pending: PendingActivation) -> Operation[bool]:
             pending.entitlement_id, pending.change.now, start, pending.read_unless_full
         )
         if (yield from free_leases_of(due, pending.change)):
+            pending.has_freed = True
             return True
         if start is None:
             return False

@@ -77,6 +77,8 @@ class PendingActivation:
         self.has_settled = cached.has_settled if cached else False
         # When the next lease of another shard ends, once the pool was searched.
         self.next_due: int | None = None
+        # Whether this request has freed expired leases on other shards.
+        self.has_freed = False
         # Times before the shard, and the free seats of the pool, were read as they are known.
         self.shard_seen_ms = self.searched_ms = change.now_ms
 
@@ -103,9 +105,11 @@ class PendingActivation:
         return None
 
     def _is_pool_known_full(self, now_ms: int) -> bool:
-        """Whether it is known that no shard of the pool has a free seat."""
+        """Whether it is known that no shard of the pool has a free seat, and no lease has ended."""
         seen = self.overload.last_seen(now_ms)
-        return seen is not None and seen.shard is None
+        if seen is None or seen.shard is not None or self.has_freed:
+            return False
+        return seen.next_due is None or seen.next_due > now_ms // 1000
 
     def read_unless_full(self, request: Request[ReplyT]) -> Operation[ReplyT]:
         """Read where a pool has free seats, as soon as the table takes it.

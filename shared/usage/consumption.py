@@ -307,7 +307,8 @@ def consume(
     entry, overload = Entry(key, quantity, occurred_ms=occurred_ms), overload or Overload[Counter]()
     try:
         return (yield from _consume(entitlement_id, usage, entry, change, busy_log, overload))
-    except KnownFull:
+    except KnownFull as known:
+        change = change.at(known.now_ms)
         return (yield from _by_memory(entitlement_id, usage, entry, change, overload))
 
 
@@ -388,6 +389,7 @@ def _by_memory(
     consumed = yield from kept(entitlement_id, usage, entry.key, change.now_ms)
     if consumed:
         return replay(consumed, entry.quantity, overload.seen)
+    check_counter_in_force(overload.seen, change.now)
     counter = overload.seen.as_of(change.now)
     yield from record_denial(entitlement_id, usage, entry.key, entry.quantity, counter, change)
     raise denied(usage, entry.quantity, counter, change.now)

@@ -87,10 +87,11 @@ class LimitCache:
     """
 
     SIZE = 2_000
+    OVERLOADS = 256  # of use for a moment only
 
     def __init__(self) -> None:
         self._seen: LRUCache[tuple[str, str], tuple[Counter, int]] = LRUCache(self.SIZE)
-        self._overloads: LRUCache[tuple[str, str], Overload[Counter]] = LRUCache(self.SIZE)
+        self._overloads: LRUCache[tuple[str, str], Overload[Counter]] = LRUCache(self.OVERLOADS)
 
     def overload(self, limit: tuple[str, str]) -> Overload[Counter]:
         """What is known of a limit that may be overloaded; the caller adds to it."""
@@ -264,9 +265,12 @@ class _Request:
         read, now_ms = Get(usage_key(*self.limit)), self.change.now_ms
         try:
             item, now_ms = yield from self.overload.read(read, now_ms, self._is_known_used_up)
-        except KnownFull:
-            assert self.overload.seen is not None  # that is how it is known
-            yield from self._deny(self.overload.seen)
+        except KnownFull as known:
+            counter = self.overload.seen
+            assert counter is not None  # that is how it is known
+            self.change = self.change.at(known.now_ms)
+            consumption.check_counter_in_force(counter, self.change.now)
+            yield from self._deny(counter)
         self.change = self.change.at(now_ms)
         return (yield from self._noted(item))
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from shared import problems
+from shared.clock import from_rfc3339
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import SWEEP_INDEX, denial_key
 from shared.dynamodb.requests import Get, Once, Operation, Pause, Query, Throttled, Unavailable
@@ -15,6 +16,7 @@ from shared.seats.cache import PoolCache
 from shared.seats.encoding import activation_id, seat_key
 from shared.seats.holder import Holder
 from shared.seats.pending import ActivationResult
+from shared.seats.placement import Place
 from shared.seats.release import release_grant
 from shared.seats.shard import CLOCK_GRACE
 from tests.support.pools import PoolLife, shrink_shards
@@ -232,6 +234,46 @@ def test_of_a_pool_a_seat_of_the_own_shard_is_granted(pool: Software) -> None:
     named = activation_id(held.key, held.held.grant_id)
     pool.run(release_grant(pool.entitlement_id, named, change(pool.now_ms)))
     assert pool.take("u3").is_new
+
+
+def test_of_a_pool_the_own_shard_is_asked_before_it_is_remembered(pool: Software) -> None:
+    pool.refuses = lambda request: of_indexes(request) and pool.now_ms > pool_began
+    pool_began = pool.now_ms
+    with pytest.raises(problems.HardCapReached):
+        pool.take("late0")
+    pool.now_ms += 1
+    with pytest.raises(problems.HardCapReached):
+        pool.take("late0")  # its shard is remembered from now on
+    pool.refuses = lambda _: False
+    held = pool.take("u3")
+    named = activation_id(held.key, held.held.grant_id)
+    same_shard = next(
+        f"new{number}"
+        for number in range(1_000)
+        if Place.of(pool.entitlement_id, seat_key(pool.entitlement_id, f"new{number}"), count(held))
+        == Place.of(pool.entitlement_id, held.key, count(held))
+    )
+    pool.run(release_grant(pool.entitlement_id, named, change(pool.now_ms)))
+    assert pool.take(same_shard).is_new
+
+
+def count(held: ActivationResult) -> int | None:
+    return held.shard.shard_count
+
+
+def test_a_lease_of_a_pool_that_has_ended_since_is_asked_for(pool: Software) -> None:
+    with pytest.raises(problems.HardCapReached) as denied:
+        pool.take("late0")
+    due = denied.value.extensions["nextLeaseExpiry"]
+    pool.now_ms = from_rfc3339(due) * 1000 - 20
+    with pytest.raises(problems.HardCapReached):
+        pool.take("late0")
+    pool.refuses = of_indexes
+    with pytest.raises(problems.HardCapReached):
+        pool.take("late1")
+    pool.now_ms += 30
+    with pytest.raises(Unavailable):
+        pool.take("late2")
 
 
 def test_a_pool_that_was_not_seen_full_is_searched_until_the_table_answers(pool: Software) -> None:

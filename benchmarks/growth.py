@@ -14,14 +14,13 @@ import os
 import time
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table as Grid
 
-from benchmarks.report import ENV, MONTH, entitlement_of, open_client
+from benchmarks.report import ENV, MONTH, Items, entitlement_of, open_client, write
 from local.dynamodb import DynamoDBLocal, table_properties
 from local.seed import document_of, items_of
 from local.stack import client
@@ -29,7 +28,6 @@ from shared.api.auth import hash_key
 from shared.clock import EPOCH, to_rfc3339
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
-    Key,
     customer_key,
     overdraft_key,
     person_key,
@@ -38,7 +36,7 @@ from shared.dynamodb.keys import (
     search_progress_key,
     word_key,
 )
-from shared.dynamodb.requests import BatchPut, Put
+from shared.dynamodb.requests import Put
 from shared.entitlements.search import RENEWAL, SEARCH_FORM, customers_of, words_of
 from shared.history.rankings import DENIALS, OVERDRAFT, ranking_of
 from shared.seats.encoding import encode_grant
@@ -50,10 +48,8 @@ TABLE = "bench"
 COUNTS = (1_000, 10_000, 100_000)
 BUSY = 500
 MONTH_NAME = "2026-10"
-PART, THREADS = 10, 4
 ROUNDS = 3
 FAR_MS = 86_400_000
-Items = list[tuple[Key, dict[str, Any]]]
 Call = Callable[[DynamoDBClient], Any]
 
 
@@ -107,21 +103,6 @@ def busy(number: int, now: int) -> Items:
     items.append((overdraft_key(entitlement_id), {"since": MONTH}))
     items += [(person_key(f"person{number}@acme.example", entitlement_id), {})]
     return items
-
-
-def write(url: str, numbers: range, items: Callable[[int], Items]) -> int:
-    """Write these entitlements; how many items."""
-    clients = [open_client(url, TABLE) for _ in range(THREADS)]
-
-    def put(part: tuple[int, range]) -> int:
-        which, mine = part
-        found = [each for number in mine for each in items(number)]
-        clients[which % THREADS].execute(BatchPut(tuple(found)))
-        return len(found)
-
-    parts = (range(n, min(n + PART, numbers.stop)) for n in numbers[::PART])
-    with ThreadPoolExecutor(THREADS) as threads:
-        return sum(threads.map(put, enumerate(parts)))
 
 
 # --- The calls ------------------------------------------------------------------------------------
@@ -253,10 +234,12 @@ def main() -> None:
     with DynamoDBLocal() as engine:
         client(engine.url, "dynamodb").create_table(TableName=TABLE, **table_properties())
         began = time.monotonic()
-        items = write(engine.url, range(BUSY), lambda number: busy(number, now))
+        items = write(engine.url, TABLE, range(BUSY), lambda number: busy(number, now))
         open_client(engine.url, TABLE).execute(Put(search_progress_key(), {"form": SEARCH_FORM}))
         for before, count in itertools.pairwise((BUSY, *counts)):
-            items += write(engine.url, range(before, count), lambda number: sold(number, now))
+            items += write(
+                engine.url, TABLE, range(before, count), lambda number: sold(number, now)
+            )
             seconds = time.monotonic() - began
             console.print(f"{count:,} entitlements: {items:,} items, {seconds:,.0f} s until here")
             measured[count] = {

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -171,13 +171,13 @@ def _quarter(
     return bucket.to_item(bucket.start)
 
 
-def seed(url: str, name: str, numbers: range, *, is_quiet: bool) -> int:
-    """Write entitlements; how many items."""
+def write(url: str, name: str, numbers: range, items: Callable[[int], Items]) -> int:
+    """Write the items of these entitlements; how many items."""
     clients = [open_client(url, name) for _ in range(4)]
 
-    def write(part: tuple[int, list[int]]) -> int:
+    def put(part: tuple[int, list[int]]) -> int:
         which, mine = part
-        found = [item for number in mine for item in entitlement_of(number, is_quiet=is_quiet)]
+        found = [item for number in mine for item in items(number)]
         clients[which % len(clients)].execute(BatchPut(tuple(found)))
         return len(found)
 
@@ -185,7 +185,12 @@ def seed(url: str, name: str, numbers: range, *, is_quiet: bool) -> int:
     while part := list(islice(rest, 10)):
         parts.append((len(parts), part))
     with ThreadPoolExecutor(len(clients)) as pool:
-        return sum(pool.map(write, parts))
+        return sum(pool.map(put, parts))
+
+
+def seed(url: str, name: str, numbers: range, *, is_quiet: bool) -> int:
+    """Write entitlements; how many items."""
+    return write(url, name, numbers, lambda number: entitlement_of(number, is_quiet=is_quiet))
 
 
 def open_client(url: str, name: str, meter: Any = None) -> DynamoDBClient:

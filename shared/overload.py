@@ -8,7 +8,6 @@ by what this process saw at most `FULL_MS` before, instead of not being answered
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from shared.dynamodb.keys import Key
 from shared.dynamodb.patterns import ROUNDS
 from shared.dynamodb.requests import (
     Get,
@@ -75,7 +74,6 @@ class Overload(Generic[SeenT]):
     def send(
         self,
         write: Update,
-        key: Key,
         now_ms: int,
         is_known: Decides,
         attempt: int,
@@ -97,7 +95,7 @@ class Overload(Generic[SeenT]):
             if not isinstance(reply, Throttled):
                 return reply, now_ms
             self.note_throttled(now_ms)
-        read = self.read(Get(key), now_ms, is_known, always_tries=always_tries)
+        read = self.read(Get(write.key), now_ms, is_known, always_tries=always_tries)
         item, now_ms = yield from read
         return Refused(item), now_ms
 

@@ -159,6 +159,12 @@ class Load:
                 person = among.pop(self.chance.randrange(len(among)))
                 self.env.process(self.one(person, takes=takes))
 
+    def check_evidence(self) -> None:
+        """Compare the denials that were answered with those on record."""
+        items = self.engine.items.values()
+        on_record = sum(item["attempts"] for item in items if "attempts" in item)
+        assert on_record == self.denied, f"{self.denied} were denied, {on_record} are on record"
+
     def result(self, scenario: str, seats: int) -> Result:
         """What it came to."""
         served = sorted(self.spent)
@@ -205,10 +211,7 @@ def storm(kind: type[Design], seats: int, rate: float, seconds: float | None = N
     load.env.process(load.arrive())
     load.env.run()
     assert load.most <= seats, f"{load.design.name} exceeded its cap: {load.most} of {seats}"
-    on_record = sum(
-        item["attempts"] for key, item in load.engine.items.items() if "attempts" in item
-    )
-    assert on_record == load.denied, f"{load.denied} were denied, {on_record} are on record"
+    load.check_evidence()
     return load.result("denials" if seconds is None else "storm", seats)
 
 

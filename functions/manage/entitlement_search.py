@@ -85,49 +85,38 @@ def _rarest(wanted: list[str]) -> Operation[tuple[str, Found]]:
 
 
 def _with_word(beginning: str, position: str | None = None) -> Operation[Found]:
-    pk = word_key(beginning).pk
-    return (
-        yield from send(
-            Query(
-                "pk = :pk AND begins_with(sk, :word)",
-                {":pk": pk, ":word": beginning},
-                limit=MAX_LIMIT,
-                start={"pk": pk, "sk": position} if position else None,
-            )
+    return (yield from _some_of(word_key(beginning).pk, position, beginning))
+
+
+def _some_of(
+    pk: str, position: str | None, beginning: str = "", *, descending: bool = False
+) -> Operation[Found]:
+    """Some of a partition, those whose sort keys have a beginning, after a position."""
+    condition, values = "pk = :pk", {":pk": pk}
+    if beginning:
+        condition, values = (
+            f"{condition} AND begins_with(sk, :word)",
+            {**values, ":word": beginning},
         )
-    )
+    start = {"pk": pk, "sk": position} if position else None
+    query = Query(condition, values, limit=MAX_LIMIT, start=start, descending=descending)
+    return (yield from send(query))
 
 
 def found_by_customer(customer: str, start: list[str] | None) -> Operation[Candidates]:
     """The entitlements of the customer with this exact name or `externalId`, newest first."""
-    pk = customer_key(customer).pk
-    found = yield from send(
-        Query(
-            "pk = :pk",
-            {":pk": pk},
-            limit=MAX_LIMIT,
-            start={"pk": pk, "sk": start[0]} if start else None,
-            descending=True,
-        )
-    )
+    position = start[0] if start else None
+    found = yield from _some_of(customer_key(customer).pk, position, descending=True)
     places = [str(item["sk"]) for item in found.items]
     return Candidates(
         [Candidate(place.partition("#")[2], [place]) for place in places],
-        [places[-1]] if found.next else None,
+        [str(found.next["sk"])] if found.next else None,
     )
 
 
 def found_by_person(seat_id: str, start: list[str] | None) -> Operation[Candidates]:
     """The entitlements of which somebody with this exact id held a seat, or was denied one."""
-    pk = person_key(seat_id).pk
-    found = yield from send(
-        Query(
-            "pk = :pk",
-            {":pk": pk},
-            limit=MAX_LIMIT,
-            start={"pk": pk, "sk": start[0]} if start else None,
-        )
-    )
+    found = yield from _some_of(person_key(seat_id).pk, start[0] if start else None)
     return Candidates(
         [Candidate(item["sk"], [item["sk"]]) for item in found.items],
         [str(found.next["sk"])] if found.next else None,

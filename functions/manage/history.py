@@ -11,7 +11,6 @@ from shared.audit import HARD_CAP
 from shared.clock import day_of, to_rfc3339, zone_of
 from shared.dynamodb.keys import (
     SEATS,
-    denial_keys,
     denial_partitions,
     episode_key,
     mail_key,
@@ -23,6 +22,7 @@ from shared.entitlements.queries import fetch_entitlement
 from shared.history import queries
 from shared.history.aggregator import carried
 from shared.history.buckets import BUCKET_MS, HOUR_MS, bucket_name, bucket_start
+from shared.history.denials import queries_of_person
 from shared.history.episodes import Episode
 from shared.history.queries import Usage
 from shared.history.views import (
@@ -318,15 +318,10 @@ def _person(request: Request, meter: str) -> str | None:
 def _denials_of(
     entitlement_id: str, key: str, low: str, high: str, limit: int
 ) -> Operation[ResultPage]:
-    """The denials of one person, which are among those of others."""
+    """The denials of one person, the newest first."""
     queries = [
-        Query(
-            "pk = :pk AND sk BETWEEN :low AND :high",
-            {":pk": hour.pk, ":low": low, ":high": high, ":key": key},
-            filter="seatKey = :key",
-            descending=True,
-        )
-        for hour in denial_keys(entitlement_id, key, "")
+        query._replace(descending=True)
+        for query in queries_of_person(entitlement_id, key, low, high)
     ]
     shown, more = yield from read_merged(queries, limit, high)
     return ResultPage([_denial_view(item) for item in shown], [more] if more else None)

@@ -12,12 +12,11 @@ from shared.audit import Change, Subject, entry_put
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import (
     Key,
-    denial_keys,
     person_key,
     seat_record_key,
     seat_shard_key,
 )
-from shared.dynamodb.paging import ResultPage, all_of, read_page
+from shared.dynamodb.paging import ResultPage, read_page
 from shared.dynamodb.patterns import ROUNDS, write_with_conflict_retry
 from shared.dynamodb.requests import (
     NO_NAMES,
@@ -31,6 +30,7 @@ from shared.dynamodb.requests import (
     Update,
     send,
 )
+from shared.history.denials import denials_of_person
 from shared.problems import Contention, InvalidRequest, NotFound
 from shared.seats.encoding import SEAT_KEY, activation_id, decode_grant, seat_key
 from shared.seats.lookup import read_shard_of
@@ -170,7 +170,7 @@ def known(entitlement_id: str, key: str) -> Operation[tuple[Item | None, list[It
 
 def _on_record(entitlement_id: str, key: str) -> Operation[tuple[Item | None, list[Item]]]:
     record = yield from send(Get(seat_record_key(entitlement_id, key)))
-    return record, (yield from _denials_of(entitlement_id, key))
+    return record, (yield from denials_of_person(entitlement_id, key))
 
 
 def _held_grant(shard: SeatShard, key: str) -> str | None:
@@ -210,14 +210,6 @@ def _release(entitlement_id: str, key: str, change: Change) -> Operation[str | N
         if (yield from release_grant(entitlement_id, named, change)):
             return named
     raise Contention
-
-
-def _denials_of(entitlement_id: str, key: str) -> Operation[list[Item]]:
-    items: list[Item] = []
-    for hour in reversed(denial_keys(entitlement_id, key, "")):  # the newest at the end
-        query = Query("pk = :pk", {":pk": hour.pk, ":key": key}, filter="seatKey = :key")
-        items += yield from all_of(query)
-    return items
 
 
 def erase(request: Request) -> Response:

@@ -192,7 +192,7 @@ def denial_key(entitlement_id: str, seat_key: str, hour: str, meter: str = SEATS
 def denial_keys(entitlement_id: str, seat_key: str, hour: str, meter: str = SEATS) -> list[Key]:
     """The same, and where an earlier release wrote it, if that is another partition."""
     return [
-        Key(denial_partition(entitlement_id, shard, meter), f"{hour}#{seat_key}")
+        Key(_denial_partition(entitlement_id, shard, meter), f"{hour}#{seat_key}")
         for shard in _denial_shards(seat_key)
     ]
 
@@ -206,10 +206,10 @@ def later_denial_shard(key: Key) -> str:
 def denial_partitions(entitlement_id: str, meter: str = SEATS) -> list[str]:
     """All partitions of an entitlement's denials."""
     shards = (f"{shard:x}" for shard in range(DENIAL_SHARDS))
-    return [denial_partition(entitlement_id, shard, meter) for shard in shards]
+    return [_denial_partition(entitlement_id, shard, meter) for shard in shards]
 
 
-def denial_partition(entitlement_id: str, shard: str, meter: str = SEATS) -> str:
+def _denial_partition(entitlement_id: str, shard: str, meter: str = SEATS) -> str:
     """One of the partitions of an entitlement's denials."""
     return f"{DENIAL_PREFIX}{entitlement_id}#{shard}{_of(meter)}"
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from shared.dynamodb.keys import SEATS, denial_record_partitions, denied_bucket_key
+from shared.dynamodb.keys import SEATS, denial_keys, denial_record_partitions, denied_bucket_key
 from shared.dynamodb.paging import all_of, key_range
-from shared.dynamodb.requests import Item, Operation
+from shared.dynamodb.requests import Item, Operation, Query
 from shared.history.buckets import BUCKET_MS, bucket_name, bucket_start, parse_bucket_name
 
 
@@ -42,6 +42,31 @@ def denied_between(
         for item in (yield from attempts_between(entitlement_id, low, high, by_seat, meter)):
             counted[item["seatKey"]] = counted.get(item["seatKey"], 0) + 1
     return counted
+
+
+def queries_of_person(
+    entitlement_id: str, seat_key: str, low: str = "0", high: str = "~"
+) -> list[Query]:
+    """Queries of the denials of one person, which are among those of others.
+
+    `low` and `high` are hours, `YYYY-MM-DDTHH`. What earlier releases wrote comes first.
+    """
+    ranges = (key_range(key.pk, low, high) for key in denial_keys(entitlement_id, seat_key, ""))
+    queries = [
+        each._replace(values={**each.values, ":key": seat_key}, filter="seatKey = :key")
+        for each in ranges
+    ]
+    return queries[::-1]
+
+
+def denials_of_person(
+    entitlement_id: str, seat_key: str, low: str = "0", high: str = "~"
+) -> Operation[list[Item]]:
+    """The denials of one person by hour, the newest at the end."""
+    items: list[Item] = []
+    for query in queries_of_person(entitlement_id, seat_key, low, high):
+        items += yield from all_of(query)
+    return items
 
 
 def attempts_between(

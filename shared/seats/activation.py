@@ -132,7 +132,6 @@ def _send(
     try:
         reply, now_ms = yield from pending.overload.send(
             write,
-            pending.place.key,
             now_ms,
             lambda at: bool(pending.known_shard(at)),
             attempt,

@@ -334,9 +334,7 @@ def _consume(
     is_known = partial(_is_known_used_up, overload, entry)
     write = consumption_update(counter_key, entry, change, LogSeen(checked))
     for attempt in range(1, ROUNDS + 1):
-        reply, seen_ms = yield from overload.send(
-            write, counter_key, change.now_ms, is_known, attempt
-        )
+        reply, seen_ms = yield from overload.send(write, change.now_ms, is_known, attempt)
         if isinstance(reply, Accepted):
             return (yield from finish(counter_key, reply, key, change))
         if isinstance(reply, Conflicted):

@@ -243,8 +243,8 @@ class _Request:
     def _send(self, write: Update, attempt: int) -> Operation[Written]:
         """Send a write; if the table does not take the first one, read the shard instead."""
         # A repeated request is found on its shard: so nothing is denied before that is read.
-        key, now_ms = self.usage_shard_key, self.change.now_ms
-        reply, _ = yield from self.overload.send(write, key, now_ms, lambda _: False, attempt)
+        now_ms = self.change.now_ms
+        reply, _ = yield from self.overload.send(write, now_ms, lambda _: False, attempt)
         return reply
 
     def _is_known_used_up(self, now_ms: int) -> bool:

@@ -11,7 +11,7 @@ from local.dynamodb import DynamoDBLocal
 from shared import problems
 from shared.audit import Change
 from shared.dynamodb.client import DynamoDBClient
-from shared.dynamodb.keys import DENIAL_SHARDS, denial_partition, seat_shard_key
+from shared.dynamodb.keys import denial_partitions, seat_shard_key
 from shared.dynamodb.requests import BatchGet, BatchPut, Query, Update
 from shared.seats import activation
 from shared.seats.cache import CachedPool, PoolCache
@@ -80,10 +80,8 @@ class Bench:
 
     def attempts(self) -> int:
         found = [
-            self.dynamodb.execute(
-                Query("pk = :pk", {":pk": denial_partition(self.entitlement_id, f"{shard:x}")})
-            )
-            for shard in range(DENIAL_SHARDS)
+            self.dynamodb.execute(Query("pk = :pk", {":pk": pk}))
+            for pk in denial_partitions(self.entitlement_id)
         ]
         return sum(item["attempts"] for each in found for item in each.items)
 

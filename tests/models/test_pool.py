@@ -18,7 +18,7 @@ from local.dynamodb import DynamoDBLocal
 from shared import problems
 from shared.clock import EPOCH
 from shared.dynamodb.client import DynamoDBClient
-from shared.dynamodb.keys import DENIAL_SHARDS, Key, denial_partition, seat_shard_key
+from shared.dynamodb.keys import Key, denial_partitions, seat_shard_key
 from shared.dynamodb.requests import BatchGet, Query
 from shared.seats import activation, leases, reconcile
 from shared.seats.cache import PoolCache
@@ -272,8 +272,7 @@ class PoolMachine(RuleBasedStateMachine):
         assert self.life.reconcile_pool() or not self.life.state()
         self.life.check()
         recorded = 0
-        for shard in range(DENIAL_SHARDS):
-            pk = denial_partition(self.life.entitlement_id, f"{shard:x}")
+        for pk in denial_partitions(self.life.entitlement_id):
             found = self.dynamodb.execute(Query("pk = :pk", {":pk": pk}))
             recorded += sum(item["attempts"] for item in found.items)
         assert recorded >= self.denials, "a denial was answered that is not on record"

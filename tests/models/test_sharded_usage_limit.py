@@ -13,9 +13,8 @@ from shared import problems
 from shared.audit import Change
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
-    DENIAL_SHARDS,
     consumption_key,
-    denial_partition,
+    denial_partitions,
     usage_key,
     usage_meter,
     usage_shard_key,
@@ -298,8 +297,7 @@ class ShardedLimitMachine(RuleBasedStateMachine):
             self.left()
             assert counter.used == self.used
         recorded = 0
-        for number in range(DENIAL_SHARDS):
-            pk = denial_partition(self.limit[0], f"{number:x}", usage_meter("x"))
+        for pk in denial_partitions(self.limit[0], usage_meter("x")):
             found = self.dynamodb.execute(Query("pk = :pk", {":pk": pk}))
             recorded += sum(item["attempts"] for item in found.items)
         assert recorded >= self.denials

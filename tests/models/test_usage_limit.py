@@ -17,7 +17,7 @@ from local.dynamodb import DynamoDBLocal
 from shared import problems
 from shared.audit import Change
 from shared.dynamodb.client import DynamoDBClient
-from shared.dynamodb.keys import DENIAL_SHARDS, denial_partition, usage_key, usage_meter
+from shared.dynamodb.keys import denial_partitions, usage_key, usage_meter
 from shared.dynamodb.requests import Accepted, Query, Transact
 from shared.overdraft_clock import OverdraftClock, OverdraftPeriod
 from shared.usage import consumption, corrections
@@ -413,8 +413,7 @@ class UsageMachine(RuleBasedStateMachine):
 
     def attempts_on_record(self) -> Tally[str]:
         recorded: Tally[str] = Tally()
-        for shard in range(DENIAL_SHARDS):
-            pk = denial_partition(self.entitlement_id, f"{shard:x}", usage_meter("x"))
+        for pk in denial_partitions(self.entitlement_id, usage_meter("x")):
             for item in self.dynamodb.execute(Query("pk = :pk", {":pk": pk})).items:
                 recorded[item["seatKey"]] += item["attempts"]
         return recorded

@@ -23,7 +23,6 @@ from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
     DUE_MAILS,
     Key,
-    denial_keys,
     entitlement_id_of,
     entitlement_key,
     expiry_key,
@@ -64,7 +63,7 @@ from shared.events import types as event_types
 from shared.history import queries
 from shared.history.buckets import HOUR_MS, bucket_name
 from shared.history.changes import ChangeRecord, changes_between
-from shared.history.denials import attempts_between, denied_between
+from shared.history.denials import attempts_between, denials_of_person, denied_between
 from shared.history.overdraft_notices import ENDING
 from shared.usage.counter import Counter
 
@@ -588,14 +587,6 @@ def _denied_names(
     names = []
     for key, attempts in shown:
         low, high = bucket_name(since)[:13], bucket_name(until)[:13]
-        records: list[Item] = []
-        for hour in reversed(denial_keys(entitlement_id, key, "")):
-            records += yield from all_of(
-                Query(
-                    "pk = :pk AND sk BETWEEN :low AND :high",
-                    {":pk": hour.pk, ":low": low, ":high": f"{high}#~", ":key": key},
-                    filter="seatKey = :key",
-                )
-            )
+        records = yield from denials_of_person(entitlement_id, key, low, f"{high}#~")
         names.append((mail_text.name_of(records[-1] if records else {}), attempts))
     return names

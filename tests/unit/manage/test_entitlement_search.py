@@ -1,5 +1,7 @@
 """Entitlements that are searched for or ranked, however old what is stored for it may be."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -323,11 +325,9 @@ def changed(before: dict[str, Any]) -> Any:
 # --- Several words --------------------------------------------------------------------------------
 
 
-def test_a_search_reads_by_the_word_that_few_have(api: Api, many: list[str]) -> None:
-    rare = [api.create(customer={"name": "Customers rare"}) for _ in range(3)]
-    common = [api.create(customer={"name": f"Customers {number}"}) for number in range(MAX_LIMIT)]
-    for each in (*rare, *common):
-        index(api, each)
+@contextmanager
+def words_read(api: Api) -> Iterator[list[str]]:
+    """The words by which it is read, query by query."""
     reads = list[str]()
     execute = api.dynamodb.execute
 
@@ -338,6 +338,15 @@ def test_a_search_reads_by_the_word_that_few_have(api: Api, many: list[str]) -> 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(api.dynamodb, "execute", count)
+        yield reads
+
+
+def test_a_search_reads_by_the_word_that_few_have(api: Api, many: list[str]) -> None:
+    rare = [api.create(customer={"name": "Customers rare"}) for _ in range(3)]
+    common = [api.create(customer={"name": f"Customers {number}"}) for number in range(MAX_LIMIT)]
+    for each in (*rare, *common):
+        index(api, each)
+    with words_read(api) as reads:
         assert sorted(listed(api, search="customers rare")) == sorted(rare)
     assert reads == ["customers", "rare"]
     found = pages(api, search="rare customers", limit="2")
@@ -348,23 +357,15 @@ def test_a_search_reads_by_the_word_that_few_have(api: Api, many: list[str]) -> 
 
 
 def test_of_two_words_of_many_the_one_is_read_whose_entitlements_have_the_other(
-    api: Api, monkeypatch: pytest.MonkeyPatch
+    api: Api,
 ) -> None:
     several = MAX_LIMIT + 10
     both = [api.create(customer={"name": "Zed Holding"}) for _ in range(several)]
     others = [api.create(customer={"name": "Other Holding"}) for _ in range(several)]
     for each in (*both, *others):
         index(api, each)
-    reads = list[str]()
-    execute = api.dynamodb.execute
-
-    def count(request: Any) -> Any:
-        if isinstance(request, Query):
-            reads.append(str(request.values.get(":word")))
-        return execute(request)
-
-    monkeypatch.setattr(api.dynamodb, "execute", count)
-    assert sorted(whole(pages(api, search="zed holding", limit="100"))) == sorted(both)
+    with words_read(api) as reads:
+        assert sorted(whole(pages(api, search="zed holding", limit="100"))) == sorted(both)
     assert reads == ["holding", "zed", "zed"]
 
 

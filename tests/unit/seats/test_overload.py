@@ -1,6 +1,5 @@
 """A table that takes no more requests for an entitlement: who is denied by what was just seen."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +8,7 @@ from shared import problems
 from shared.clock import from_rfc3339
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import SWEEP_INDEX, denial_key
-from shared.dynamodb.requests import Get, Once, Operation, Pause, Query, Throttled, Unavailable
+from shared.dynamodb.requests import Get, Query, Unavailable
 from shared.overload import FULL_MS, OVERLOADED_MS
 from shared.seats import activation
 from shared.seats.cache import PoolCache
@@ -19,21 +18,18 @@ from shared.seats.pending import ActivationResult
 from shared.seats.placement import Place
 from shared.seats.release import release_grant
 from shared.seats.shard import CLOCK_GRACE
+from tests.support.overloaded import OverloadedTable
 from tests.support.pools import PoolLife, shrink_shards
-from tests.support.seats import NOW_MS, asked_in, change, make_shard, new_id, read_shard_item, terms
-
-Predicate = Callable[[Any], bool]
+from tests.support.seats import change, make_shard, new_id, read_shard_item, terms
 
 
-class Software:
+class Software(OverloadedTable):
     """Licensed software whose calls one process answers; the table takes what it takes."""
 
     def __init__(self, dynamodb: DynamoDBClient, entitlement_id: str) -> None:
-        self.dynamodb, self.entitlement_id = dynamodb, entitlement_id
+        super().__init__(dynamodb)
+        self.entitlement_id = entitlement_id
         self.cache = PoolCache()
-        self.now_ms = NOW_MS
-        self.refuses: Predicate = lambda _: False
-        self.seen: list[Any] = []
         self._grants = 0
 
     def take(self, seat_id: str) -> ActivationResult:
@@ -46,25 +42,11 @@ class Software:
         taken: ActivationResult = self.run(operation)
         return taken
 
-    def run(self, operation: Operation[Any]) -> Any:
-        reply: Any = None
-        while True:
-            try:
-                request = operation.send(reply)
-            except StopIteration as stop:
-                return stop.value
-            if isinstance(request, Pause):
-                self.now_ms += request.attempt
-                reply = self.now_ms
-                continue
-            asked = asked_in(request)
-            self.seen.append(asked)
-            if not self.refuses(asked):
-                reply = self.dynamodb.execute(request)
-            elif isinstance(request, Once):
-                reply = Throttled()
-            else:
-                raise Unavailable("the client has tried it often enough")
+    def release(self, seat_id: str) -> None:
+        """A holder releases the seat."""
+        held = self.take(seat_id)
+        named = activation_id(held.key, held.held.grant_id)
+        self.run(release_grant(self.entitlement_id, named, change(self.now_ms)))
 
     def attempts(self, seat_id: str) -> int:
         """The denials that are on record."""
@@ -134,9 +116,7 @@ def test_what_was_seen_holds_for_a_moment_only(software: Software) -> None:
 def test_as_long_as_the_table_answers_it_decides(software: Software) -> None:
     with pytest.raises(problems.HardCapReached):
         software.take("d")
-    held = software.take("a")
-    named = activation_id(held.key, held.held.grant_id)
-    software.run(release_grant(software.entitlement_id, named, change(software.now_ms)))
+    software.release("a")
     assert software.take("d").is_new
 
 
@@ -147,9 +127,7 @@ def test_after_an_overload_the_table_decides_again(software: Software) -> None:
     with pytest.raises(problems.HardCapReached):
         software.take("e")
     software.refuses = lambda _: False
-    held = software.take("a")
-    named = activation_id(held.key, held.held.grant_id)
-    software.run(release_grant(software.entitlement_id, named, change(software.now_ms)))
+    software.release("a")
     software.now_ms += FULL_MS + 1
     # It is read first: still an overload by what this process knows.
     assert software.take("e").is_new
@@ -175,9 +153,7 @@ def test_a_lease_that_has_ended_since_is_no_reason_to_deny(dynamodb: DynamoDBCli
 
 
 def test_a_throttled_first_write_is_no_grant_and_no_denial(software: Software) -> None:
-    held = software.take("a")
-    named = activation_id(held.key, held.held.grant_id)
-    software.run(release_grant(software.entitlement_id, named, change(software.now_ms)))
+    software.release("a")
     refused = list[Any]()
 
     def first(request: Any) -> bool:
@@ -230,9 +206,7 @@ def test_of_a_pool_a_seat_of_the_own_shard_is_granted(pool: Software) -> None:
     pool.refuses = of_indexes
     with pytest.raises(problems.HardCapReached):
         pool.take("late1")
-    held = pool.take("u3")
-    named = activation_id(held.key, held.held.grant_id)
-    pool.run(release_grant(pool.entitlement_id, named, change(pool.now_ms)))
+    pool.release("u3")
     assert pool.take("u3").is_new
 
 
@@ -246,14 +220,13 @@ def test_of_a_pool_the_own_shard_is_asked_before_it_is_remembered(pool: Software
         pool.take("late0")  # its shard is remembered from now on
     pool.refuses = lambda _: False
     held = pool.take("u3")
-    named = activation_id(held.key, held.held.grant_id)
     same_shard = next(
         f"new{number}"
         for number in range(1_000)
         if Place.of(pool.entitlement_id, seat_key(pool.entitlement_id, f"new{number}"), count(held))
         == Place.of(pool.entitlement_id, held.key, count(held))
     )
-    pool.run(release_grant(pool.entitlement_id, named, change(pool.now_ms)))
+    pool.release("u3")
     assert pool.take(same_shard).is_new
 
 

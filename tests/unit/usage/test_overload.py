@@ -1,6 +1,5 @@
 """A usage limit that is used up, on a table that takes no more requests."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,29 +7,26 @@ import pytest
 from shared import problems
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import USAGE_PREFIX, USAGE_SHARD_PREFIX, denial_key
-from shared.dynamodb.requests import Get, Once, Operation, Pause, Throttled, Unavailable, Update
+from shared.dynamodb.requests import Get, Unavailable, Update
 from shared.overload import FULL_MS
 from shared.usage import sharded
 from shared.usage.consumption import Outcome
 from shared.usage.counter import UsageTerms
 from shared.usage.terms import new_counter
+from tests.support.overloaded import OverloadedTable
 from tests.support.patching import patch_constant
-from tests.support.seats import NOW_MS, asked_in, change, new_id
-
-Predicate = Callable[[Any], bool]
+from tests.support.seats import change, new_id
 
 
-class Software:
+class Software(OverloadedTable):
     """Licensed software whose calls one process answers; the table takes what it takes."""
 
     def __init__(self, dynamodb: DynamoDBClient) -> None:
-        self.dynamodb, self.limit = dynamodb, (new_id(), "exports")
+        super().__init__(dynamodb)
+        self.limit = (new_id(), "exports")
         terms = UsageTerms(5, 8, "monthly", "UTC", "active", 0, None)
         dynamodb.execute(new_counter(*self.limit, terms, change()))
         self.cache = sharded.LimitCache()
-        self.now_ms = NOW_MS
-        self.refuses: Predicate = lambda _: False
-        self.seen: list[Any] = []
 
     def consume(self, key: str, quantity: int = 1) -> Outcome:
         self.seen = []
@@ -40,25 +36,6 @@ class Software:
         )
         outcome: Outcome = self.run(operation)
         return outcome
-
-    def run(self, operation: Operation[Any]) -> Any:
-        reply: Any = None
-        while True:
-            try:
-                request = operation.send(reply)
-            except StopIteration as stop:
-                return stop.value
-            if isinstance(request, Pause):
-                self.now_ms += request.attempt
-                reply = self.now_ms
-                continue
-            self.seen.append(asked_in(request))
-            if not self.refuses(self.seen[-1]):
-                reply = self.dynamodb.execute(request)
-            elif isinstance(request, Once):
-                reply = Throttled()
-            else:
-                raise Unavailable("the client has tried it often enough")
 
     def is_on_record(self, key: str) -> bool:
         where = denial_key(
